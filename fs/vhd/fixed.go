@@ -47,6 +47,9 @@ func (f *FixedFile) ReadAt(p []byte, off int64) (int, error) {
 
 // ReadAtContext is ReadAt that gives up when ctx ends.
 func (f *FixedFile) ReadAtContext(ctx context.Context, p []byte, off int64) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
 	n, end := disk.Clip(len(p), off, f.Size())
 	p = p[:n]
 	done := 0
