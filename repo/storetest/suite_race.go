@@ -70,8 +70,8 @@ func putRace(t testing.TB, s repo.Store) {
 }
 
 func putAtomic(t testing.TB, s repo.Store) {
-	data := content(9, 1<<20)
-	for round := range 6 {
+	data := content(9, 300_000)
+	for round := range 4 {
 		name := fmt.Sprintf("atomic/%d", round)
 		done := make(chan struct{})
 		each(4, func(i int) {
