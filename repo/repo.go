@@ -2,9 +2,14 @@ package repo
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
-	"iter"
+	"os"
+	"runtime"
 	"time"
 )
 
@@ -15,7 +20,7 @@ type Options struct {
 	Unlock func(ctx context.Context) (Secret, error)
 
 	CacheDir  string           // where writers keep the index cache; "" is the user's cache folder
-	Cache     int64            // bytes of decoded chunks kept by readers; 0 is 256 MiB
+	Cache     int64            // bytes of decoded chunks kept by readers; 0 is 64 MiB
 	Workers   int              // goroutines that compress or decode; 0 is one per processor
 	Clock     func() time.Time // nil is time.Now
 	Rand      io.Reader        // nil is crypto/rand
@@ -30,62 +35,318 @@ type InitOptions struct {
 	Label        string // of the first key slot
 	Like         *Repo  // copy the cut seed and the chunk-hash key, so that chunks can be exchanged
 	Compression  Compression
+	KDF          KDF // cost of the first key slot; zero is the default
 }
-
-// Compression is how chunks are compressed.
-type Compression string
-
-// The levels, fastest first. Fastest is the default.
-const (
-	CompressNone    Compression = "none"
-	CompressS2      Compression = "s2"
-	CompressFastest Compression = "fastest"
-	CompressDefault Compression = "default"
-	CompressBetter  Compression = "better"
-)
 
 // Errors that a caller tells apart.
 var (
 	ErrNoRepository  = errors.New("no repository here")
 	ErrWrongPassword = errors.New("no key slot opens with this secret")
 	ErrLocked        = errors.New("the lease of this writer was revoked")
-	errNotYet        = errors.New("repo: not built yet")
 )
 
 // Repo is an opened repository. It is safe for concurrent use.
-type Repo struct{}
+type Repo struct {
+	store   Store
+	keys    keyring
+	epoch   uint32
+	config  config
+	clock   func() time.Time
+	rand    io.Reader
+	opts    Options
+	hashers hashers
+	codecs  *codecs
+	reader  *reader
+}
+
+// config is the open part of the config object.
+type config struct {
+	Format      int         `json:"vitrine"`
+	ID          ID          `json:"id"`
+	Created     time.Time   `json:"created"`
+	Cipher      string      `json:"cipher"`
+	Compression Compression `json:"compression"`
+}
+
+// configSecrets is its sealed part. Neither is ever rotated, or every chunk
+// would be stored again.
+type configSecrets struct {
+	Seed     uint64 `json:"seed"`
+	ChunkKey Hash   `json:"chunkKey"`
+}
+
+const (
+	configName = "config"
+	nameGCM    = "aes-256-gcm"
+	nameNone   = "none"
+)
+
+func newRepo(s Store, o Options) *Repo {
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	if o.Cache == 0 {
+		o.Cache = 64 << 20
+	}
+	if o.Workers == 0 {
+		o.Workers = runtime.GOMAXPROCS(0)
+	}
+	if o.Host == "" {
+		if h, err := os.Hostname(); err == nil {
+			o.Host = h
+		}
+	}
+	if o.OnRecover == nil {
+		o.OnRecover = func(string) {}
+	}
+	return &Repo{store: s, clock: o.Clock, rand: o.Rand, opts: o}
+}
+
+// start makes what depends on the keys.
+func (r *Repo) start() error {
+	var err error
+	if r.codecs, err = newCodecs(r.config.Compression, r.opts.Workers); err != nil {
+		return err
+	}
+	r.hashers.start(r.keys.chunkKey)
+	r.reader = newReader(r, r.opts.Cache, r.opts.Workers)
+	return nil
+}
 
 // Init makes a repository in an empty store and returns its recovery key,
 // which is shown once and kept nowhere ("" without encryption).
 func Init(ctx context.Context, s Store, o InitOptions) (*Repo, string, error) {
-	return nil, "", errNotYet
+	for info, err := range s.List(ctx, "") {
+		if err != nil {
+			return nil, "", fmt.Errorf("repo: list: %w", err)
+		}
+		if info.Name == configName || info.Name == copyName(configName) {
+			return nil, "", errors.New("repo: there is a repository here already")
+		}
+		return nil, "", fmt.Errorf("repo: the place is not empty: it has %s", info.Name)
+	}
+	r := newRepo(s, o.Options)
+	if o.Compression == "" {
+		o.Compression = CompressFastest
+	}
+	r.config = config{Format: formatVersion, Created: r.clock().UTC().Truncate(time.Second), Cipher: nameGCM, Compression: o.Compression}
+	var random [16 + 8 + 32 + 32 + 16]byte
+	if _, err := io.ReadFull(r.rand, random[:]); err != nil {
+		return nil, "", fmt.Errorf("repo: random bytes: %w", err)
+	}
+	copy(r.config.ID[:], random[:16])
+	secrets := configSecrets{Seed: binary.LittleEndian.Uint64(random[16:24]), ChunkKey: Hash(random[24:56])}
+	if o.Like != nil {
+		secrets = configSecrets{Seed: o.Like.keys.seed, ChunkKey: o.Like.keys.chunkKey}
+	}
+	master := random[56:88]
+	r.keys = keyring{repo: r.config.ID, cipher: cipherGCM, master: master}
+	recovery := ""
+	if o.NoEncryption {
+		r.config.Cipher = nameNone
+		r.keys.cipher, r.keys.master = cipherNone, openMaster(r.config.ID)
+	} else {
+		var err error
+		if recovery, err = r.initKeys(ctx, o, random[88:104]); err != nil {
+			return nil, "", err
+		}
+	}
+	r.keys.seed, r.keys.chunkKey = secrets.Seed, secrets.ChunkKey
+	if err := r.writeConfig(ctx, secrets); err != nil {
+		return nil, "", err
+	}
+	return r, recovery, r.start()
+}
+
+// initKeys makes the first key slot and the recovery slot.
+func (r *Repo) initKeys(ctx context.Context, o InitOptions, id []byte) (string, error) {
+	if o.Unlock == nil {
+		return "", errors.New("repo: a new repository needs a password or NoEncryption")
+	}
+	secret, err := o.Unlock(ctx)
+	if err != nil {
+		return "", err
+	}
+	if len(secret.bytes) == 0 {
+		return "", errors.New("repo: the password is empty")
+	}
+	slot := KeySlot{ID: ID(id), Kind: secret.Kind, Label: o.Label, Created: r.config.Created, KDF: o.KDF.orDefault()}
+	b, err := sealKey(r.rand, r.keys.repo, slot, secret, r.keys.master)
+	if err != nil {
+		return "", err
+	}
+	if err := putTwice(ctx, r.store, keyName(slot.ID), b); err != nil {
+		return "", err
+	}
+	recovery, text, err := NewRecoveryKey(r.rand)
+	if err != nil {
+		return "", err
+	}
+	// 160 random bits need no stretching: a small cost keeps recovery quick.
+	_, err = r.AddKey(ctx, recovery, "recovery", KDF{Time: 1, Memory: 8 << 10, Threads: 1})
+	return text, err
+}
+
+func (r *Repo) writeConfig(ctx context.Context, secrets configSecrets) error {
+	clear, err := json.Marshal(r.config)
+	if err != nil {
+		return err
+	}
+	payload, err := json.Marshal(secrets)
+	if err != nil {
+		return err
+	}
+	b, err := r.putObjectUnder(ctx, configName, clear, payload)
+	if err != nil {
+		return err
+	}
+	if err := r.store.Put(ctx, configName, b); err != nil {
+		return fmt.Errorf("repo: put %s: %w", configName, err)
+	}
+	return nil
+}
+
+// putObjectUnder stores the second copy of config first: the repository
+// exists once config does.
+func (r *Repo) putObjectUnder(ctx context.Context, name string, clear, payload []byte) ([]byte, error) {
+	h := objectHead{Type: typeConfig, Cipher: r.keys.cipher}
+	if _, err := io.ReadFull(r.rand, h.Salt[:]); err != nil {
+		return nil, fmt.Errorf("repo: random bytes: %w", err)
+	}
+	a, err := r.keys.aead(purposeOf(typeConfig, 0), h.Salt[:])
+	if err != nil {
+		return nil, err
+	}
+	b := sealObject(a, r.keys.repo, name, h, clear, payload, false)
+	if err := r.store.Put(ctx, copyName(name), b); err != nil {
+		return nil, fmt.Errorf("repo: put %s: %w", copyName(name), err)
+	}
+	return b, nil
+}
+
+// openMaster is the master key of a repository without encryption.
+func openMaster(id ID) []byte {
+	m := make([]byte, 32)
+	copy(m, id[:])
+	copy(m[16:], "no encryption")
+	return m
 }
 
 // Open opens the repository in s: ErrNoRepository, ErrWrongPassword.
-func Open(ctx context.Context, s Store, o Options) (*Repo, error) { return nil, errNotYet }
+func Open(ctx context.Context, s Store, o Options) (*Repo, error) {
+	r := newRepo(s, o)
+	name, b, err := r.readConfig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.keys = keyring{repo: r.config.ID, cipher: cipherNone, master: openMaster(r.config.ID)}
+	if r.config.Cipher == nameGCM {
+		if o.Unlock == nil {
+			return nil, fmt.Errorf("repo: the repository is encrypted: %w", ErrWrongPassword)
+		}
+		secret, err := o.Unlock(ctx)
+		if err != nil {
+			return nil, err
+		}
+		r.keys.cipher = cipherGCM
+		if r.keys.master, err = unlock(ctx, s, r.config.ID, secret, r.opts.OnRecover); err != nil {
+			return nil, fmt.Errorf("repo: open: %w", err)
+		}
+	}
+	secrets, err := r.openSecrets(b)
+	if err != nil && name == configName {
+		again, rerr := readObject(ctx, s, copyName(configName))
+		if rerr != nil {
+			return nil, err
+		}
+		if secrets, rerr = r.openSecrets(again); rerr != nil {
+			return nil, err
+		}
+		r.opts.OnRecover("config is damaged; its second copy was used")
+		err = nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.keys.seed, r.keys.chunkKey = secrets.Seed, secrets.ChunkKey
+	return r, r.start()
+}
+
+// readConfig reads the open part of config or, failing that, of its copy.
+func (r *Repo) readConfig(ctx context.Context) (name string, b []byte, err error) {
+	var first error
+	for _, n := range []string{configName, copyName(configName)} {
+		b, err = readObject(ctx, r.store, n)
+		if err == nil {
+			if r.config, err = parseConfig(b); err == nil {
+				if n != configName {
+					r.opts.OnRecover("config is damaged or missing; its second copy was used")
+				}
+				return n, b, nil
+			}
+			err = corrupt(n, err)
+		}
+		if first == nil {
+			first = err
+		}
+		var future *FormatError
+		if errors.As(err, &future) {
+			return "", nil, err
+		}
+	}
+	if isNotExist(first) && isNotExist(err) {
+		return "", nil, fmt.Errorf("repo: open: %w", ErrNoRepository)
+	}
+	return "", nil, first
+}
+
+func parseConfig(b []byte) (config, error) {
+	var h objectHead
+	var c config
+	if err := h.unmarshal(b); err != nil {
+		return c, err
+	}
+	if h.Type != typeConfig {
+		return c, errors.New("not a config object")
+	}
+	if err := json.Unmarshal(b[objectHeadSize:objectHeadSize+int(h.Clear)], &c); err != nil {
+		return c, err
+	}
+	if c.Format != formatVersion {
+		return c, &FormatError{Version: c.Format}
+	}
+	if c.Cipher != nameGCM && c.Cipher != nameNone {
+		return c, fmt.Errorf("unknown cipher %q", c.Cipher)
+	}
+	return c, nil
+}
+
+func (r *Repo) openSecrets(b []byte) (configSecrets, error) {
+	var s configSecrets
+	_, payload, err := r.decodeObject(typeConfig, configName, b)
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(payload, &s); err != nil {
+		return s, corrupt(configName, err)
+	}
+	return s, nil
+}
 
 // Close ends what the repository runs in the background.
-func (r *Repo) Close() error { return nil }
+func (r *Repo) Close() error {
+	r.reader.close()
+	return nil
+}
 
 // ID is the repository's id.
-func (r *Repo) ID() ID { return ID{} }
+func (r *Repo) ID() ID { return r.config.ID }
 
-// PointInfo is what the listing tells of a restore point without opening it.
-type PointInfo struct {
-	Machine MachineID
-	Time    time.Time
-	ID      PointID
-	Object  string // its name in the store
-	Size    int64
-}
+// Encrypted reports whether the repository is sealed against strangers.
+func (r *Repo) Encrypted() bool { return r.keys.cipher != cipherNone }
 
-// Points lists the restore points by machine, then time, without opening
-// them. A point that cannot be opened later is listed all the same.
-func (r *Repo) Points(ctx context.Context) iter.Seq2[PointInfo, error] {
-	return func(yield func(PointInfo, error) bool) { yield(PointInfo{}, errNotYet) }
-}
-
-// OpenPoint reads one restore point.
-func (r *Repo) OpenPoint(ctx context.Context, p PointInfo) (*RestorePoint, error) {
-	return nil, errNotYet
-}
+// Created is when the repository was made.
+func (r *Repo) Created() time.Time { return r.config.Created }
