@@ -1,0 +1,397 @@
+package backup
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"vitrine/repo"
+)
+
+// RestoreOptions of a restore; the zero value but for To writes the whole
+// machine, its disks as VHDX.
+type RestoreOptions struct {
+	To     string   // the folder in which the machine's folder is made
+	As     string   // the name of the machine's folder; "" is the machine's
+	Format Format   // of the disks; "" is vhdx
+	Disks  []string // nothing but these disks of the machine; none is everything
+
+	Progress Progress
+}
+
+// Format is the kind of file that a disk is restored to.
+type Format string
+
+// The formats.
+const (
+	FormatVHDX  Format = "vhdx"
+	FormatVHD   Format = "vhd"
+	FormatRaw   Format = "raw"
+	FormatQCOW2 Format = "qcow2"
+)
+
+// Restored says what a restore wrote.
+type Restored struct {
+	Dir     string   // the machine's folder
+	Files   []string // below Dir, slash-separated
+	Written int64    // bytes that are not holes
+}
+
+// Restore writes a restore point as files, laid out as the mounted tree shows
+// it: the disks, config/, checkpoints/NAME/ and restore-point.json. The folder
+// must not exist yet; it gets its name when all of it is on the disk, so that
+// a restore that was broken off never looks like a machine.
+func Restore(ctx context.Context, r *repo.Repo, p *repo.RestorePoint, o RestoreOptions) (_ *Restored, err error) {
+	o.Progress = orSilent(o.Progress)
+	if o.Format == "" {
+		o.Format = FormatVHDX
+	}
+	name := o.As
+	if name == "" {
+		name = p.Name
+	}
+	plan, err := planRestore(p, o)
+	if err != nil {
+		return nil, err
+	}
+	final := filepath.Join(o.To, fileName(name))
+	if _, err := os.Lstat(final); err == nil {
+		return nil, &ExistsError{Path: final}
+	} else if !errors.Is(err, iofs.ErrNotExist) {
+		return nil, fmt.Errorf("backup: restore: %w", err)
+	}
+	if err := os.MkdirAll(o.To, 0o755); err != nil {
+		return nil, fmt.Errorf("backup: restore: %w", err)
+	}
+	if err := plan.checkSpace(o.To); err != nil {
+		return nil, err
+	}
+	temp, err := os.MkdirTemp(o.To, ".vitrine-restore-")
+	if err != nil {
+		return nil, fmt.Errorf("backup: restore: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(temp))
+		}
+	}()
+	done, err := plan.write(ctx, r, temp, o)
+	if err != nil {
+		return nil, fmt.Errorf("backup: restore %s: %w", p.Name, err)
+	}
+	if _, err := os.Lstat(final); err == nil {
+		return nil, &ExistsError{Path: final}
+	}
+	if err := os.Rename(temp, final); err != nil {
+		return nil, fmt.Errorf("backup: restore: %w", err)
+	}
+	done.Dir = final
+	return done, syncDir(o.To)
+}
+
+// ExistsError says that a restore would write over something.
+type ExistsError struct{ Path string }
+
+func (e *ExistsError) Error() string { return fmt.Sprintf("%s exists already", e.Path) }
+
+// Is makes it the io/fs error of its kind.
+func (e *ExistsError) Is(target error) bool { return target == iofs.ErrExist }
+
+// Hint says what to do.
+func (e *ExistsError) Hint() string {
+	return "nothing is ever overwritten: choose another folder, or another name with --as"
+}
+
+// SpaceError says that a restore does not fit.
+type SpaceError struct {
+	Dir        string
+	Need, Free int64
+}
+
+func (e *SpaceError) Error() string {
+	return fmt.Sprintf("the restore needs %d bytes and %s has %d left", e.Need, e.Dir, e.Free)
+}
+
+// restorePlan is every file of a restore, by its slash-separated path.
+type restorePlan struct {
+	disks []plannedDisk
+	files []plannedFile
+	texts []plannedText
+}
+
+type plannedDisk struct {
+	path   string
+	disk   repo.Disk
+	format Format
+}
+
+type plannedFile struct {
+	path string
+	file repo.File
+}
+
+type plannedText struct {
+	path string
+	data []byte
+}
+
+func planRestore(p *repo.RestorePoint, o RestoreOptions) (*restorePlan, error) {
+	switch o.Format {
+	case FormatVHDX, FormatVHD, FormatRaw:
+	case FormatQCOW2:
+		return nil, &FormatError{o.Format}
+	default:
+		return nil, &FormatError{o.Format}
+	}
+	plan := &restorePlan{}
+	if len(o.Disks) > 0 {
+		for _, want := range o.Disks {
+			i := slices.IndexFunc(p.Disks, func(d repo.Disk) bool {
+				return strings.EqualFold(d.Name, want) || strings.EqualFold(strings.TrimSuffix(d.Name, path.Ext(d.Name)), want)
+			})
+			if i < 0 {
+				return nil, &NoDiskError{Name: want, Point: p}
+			}
+			plan.add("", p.Disks[i:i+1], nil, nil, o.Format)
+		}
+		return plan, plan.check()
+	}
+	plan.add("", p.Disks, p.Files, p.VM, o.Format)
+	taken := map[string]bool{}
+	for _, c := range p.Checkpoints {
+		dir := fileName(c.Name)
+		for n := 2; taken[strings.ToLower(dir)]; n++ {
+			dir = fileName(fmt.Sprintf("%s (%d)", c.Name, n))
+		}
+		taken[strings.ToLower(dir)] = true
+		plan.add("checkpoints/"+dir+"/", c.Disks, c.Files, c.VM, o.Format)
+	}
+	text, err := json.MarshalIndent(p, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("backup: restore: %w", err)
+	}
+	plan.texts = append(plan.texts, plannedText{"restore-point.json", append(text, '\n')})
+	return plan, plan.check()
+}
+
+func (r *restorePlan) add(dir string, disks []repo.Disk, files []repo.File, vm json.RawMessage, f Format) {
+	for _, d := range disks {
+		name := strings.TrimSuffix(d.Name, path.Ext(d.Name)) + "." + string(f)
+		r.disks = append(r.disks, plannedDisk{dir + name, d, f})
+	}
+	own := false
+	for _, file := range files {
+		own = own || strings.EqualFold(file.Name, "vm.json")
+		r.files = append(r.files, plannedFile{dir + "config/" + file.Name, file})
+	}
+	if len(vm) > 0 && !own {
+		r.texts = append(r.texts, plannedText{dir + "config/vm.json", vm})
+	}
+}
+
+// check refuses paths that lead out of the folder or meet: a restore point may
+// come from a hostile host.
+func (r *restorePlan) check() error {
+	seen := map[string]bool{}
+	for name := range r.paths() {
+		if local, err := filepath.Localize(name); err != nil || !filepath.IsLocal(local) {
+			return fmt.Errorf("backup: restore: %q is no file name on this system", name)
+		}
+		key := strings.ToLower(name)
+		if seen[key] {
+			return fmt.Errorf("backup: restore: two files are called %s", name)
+		}
+		seen[key] = true
+	}
+	return nil
+}
+
+// checkSpace refuses to begin what cannot end. Holes take no space, small
+// tables do.
+func (r *restorePlan) checkSpace(dir string) error {
+	var need int64
+	for _, d := range r.disks {
+		need += d.disk.Image.Data + 1<<20
+	}
+	for _, f := range r.files {
+		need += f.file.Image.Size
+	}
+	free, err := freeSpace(dir)
+	if err != nil {
+		return fmt.Errorf("backup: restore: free space of %s: %w", dir, err)
+	}
+	if need > free {
+		return &SpaceError{Dir: dir, Need: need, Free: free}
+	}
+	return nil
+}
+
+func (r *restorePlan) paths() func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for _, d := range r.disks {
+			if !yield(d.path) {
+				return
+			}
+		}
+		for _, f := range r.files {
+			if !yield(f.path) {
+				return
+			}
+		}
+		for _, t := range r.texts {
+			if !yield(t.path) {
+				return
+			}
+		}
+	}
+}
+
+// write makes all files below dir and brings them safely onto the disk.
+func (r *restorePlan) write(ctx context.Context, rp *repo.Repo, dir string, o RestoreOptions) (_ *Restored, err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	dirs := map[string]bool{".": true}
+	for name := range r.paths() {
+		for d := path.Dir(name); !dirs[d]; d = path.Dir(d) {
+			dirs[d] = true
+		}
+		if err := root.MkdirAll(filepath.FromSlash(path.Dir(name)), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	done := &Restored{}
+	for name := range r.paths() {
+		done.Files = append(done.Files, name)
+	}
+	for _, t := range r.texts {
+		f, err := createIn(root, t.path)
+		if err != nil {
+			return nil, err
+		}
+		_, err = f.Write(t.data)
+		if err := finish(f, int64(len(t.data)), err); err != nil {
+			return nil, fmt.Errorf("%s: %w", t.path, err)
+		}
+		done.Written += int64(len(t.data))
+	}
+	for _, c := range r.files {
+		n, err := writeConfig(ctx, rp, root, c)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.path, err)
+		}
+		done.Written += n
+	}
+	for _, d := range r.disks {
+		n, err := writeDisk(ctx, rp, root, d, o)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", d.path, err)
+		}
+		done.Written += n
+	}
+	for d := range dirs {
+		if err := syncDir(filepath.Join(dir, filepath.FromSlash(d))); err != nil {
+			return nil, err
+		}
+	}
+	return done, nil
+}
+
+func writeConfig(ctx context.Context, rp *repo.Repo, root *os.Root, c plannedFile) (int64, error) {
+	img, err := rp.OpenImage(ctx, c.file.Image)
+	if err != nil {
+		return 0, err
+	}
+	f, err := createIn(root, c.path)
+	if err != nil {
+		return 0, err
+	}
+	n, err := CopySparse(ctx, f, img, func(int64) {})
+	if err := finish(f, img.Size(), err); err != nil {
+		return n, err
+	}
+	return n, root.Chtimes(filepath.FromSlash(c.path), c.file.Time, c.file.Time)
+}
+
+func writeDisk(ctx context.Context, rp *repo.Repo, root *os.Root, d plannedDisk, o RestoreOptions) (int64, error) {
+	img, err := rp.OpenImage(ctx, d.disk.Image)
+	if err != nil {
+		return 0, err
+	}
+	src, err := present(img, d.disk, d.format)
+	if err != nil {
+		return 0, err
+	}
+	f, err := createIn(root, d.path)
+	if err != nil {
+		return 0, err
+	}
+	meter := o.Progress.Begin("restore", d.path, src.Size())
+	n, err := CopySparse(ctx, f, src, meter.Add)
+	err = finish(f, src.Size(), err)
+	meter.End(err)
+	return n, err
+}
+
+func createIn(root *os.Root, name string) (*os.File, error) {
+	return root.OpenFile(filepath.FromSlash(name), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+}
+
+// finish syncs and closes a file that was written, unless writing it failed,
+// and makes sure that all of it is there.
+func finish(f *os.File, size int64, err error) error {
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		var info os.FileInfo
+		if info, err = f.Stat(); err == nil && info.Size() != size {
+			err = io.ErrShortWrite
+		}
+	}
+	return errors.Join(err, f.Close())
+}
+
+// FormatError says that disks cannot be written in a format.
+type FormatError struct{ Format Format }
+
+func (e *FormatError) Error() string {
+	return fmt.Sprintf("disks cannot be restored as %q", e.Format)
+}
+
+// Hint says what can be done instead.
+func (e *FormatError) Hint() string {
+	if e.Format == FormatQCOW2 {
+		return "restore as vhdx, then: qemu-img convert -O qcow2 DISK.vhdx DISK.qcow2"
+	}
+	return "the formats are vhdx, vhd and raw"
+}
+
+// NoDiskError says that a restore point has no disk of a name.
+type NoDiskError struct {
+	Name  string
+	Point *repo.RestorePoint
+}
+
+func (e *NoDiskError) Error() string {
+	return fmt.Sprintf("%s has no disk %q", e.Point.Name, e.Name)
+}
+
+// Hint names the disks that there are.
+func (e *NoDiskError) Hint() string {
+	var known []string
+	for _, d := range e.Point.Disks {
+		known = append(known, d.Name)
+	}
+	return "its disks are " + strings.Join(known, ", ")
+}
