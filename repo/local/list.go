@@ -54,9 +54,12 @@ var errStop = errors.New("stop")
 func (w *walk) run(dir, prefix, what string) {
 	err := w.ctx.Err()
 	if err == nil {
-		err = w.folder(dir, prefix)
+		err = w.store.isFolder(w.store.path(dir))
 	}
 	if err == nil {
+		err = w.folder(dir, prefix)
+	}
+	if err == nil || isMissing(err) {
 		err = w.store.there()
 	}
 	if err != nil && err != errStop {

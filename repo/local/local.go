@@ -179,7 +179,10 @@ func (s *Store) delete(ctx context.Context, name string) error {
 	if st, err := os.Lstat(path); err == nil && !st.Mode().IsRegular() {
 		return nil
 	}
-	err := removeFile(path)
+	err := s.isFolder(filepath.Dir(path))
+	if err == nil {
+		err = removeFile(path)
+	}
 	if isMissing(err) {
 		return s.there()
 	}
@@ -200,6 +203,21 @@ func (s *Store) there() error {
 		return &errGone{s.dir}
 	}
 	return err
+}
+
+// isFolder is nil when dir is the store's folder or lies below it without a
+// link on the way; else it wraps fs.ErrNotExist or tells why it cannot know.
+func (s *Store) isFolder(dir string) error {
+	for ; dir != s.dir; dir = filepath.Dir(dir) {
+		st, err := os.Lstat(dir)
+		if err == nil && !st.IsDir() {
+			err = &iofs.PathError{Op: "lstat", Path: dir, Err: iofs.ErrNotExist}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Store) tmp() string { return filepath.Join(s.dir, tmpDir) }

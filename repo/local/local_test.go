@@ -214,6 +214,18 @@ func TestStraysAreNoObjects(t *testing.T) {
 		if err := s.Put(t.Context(), "link/x", nil); err == nil {
 			t.Error("put through a link")
 		}
+		outside := t.TempDir()
+		write(t, outside, "precious")
+		if err := os.Symlink(outside, filepath.Join(dir, "out")); err != nil {
+			t.Fatal(err)
+		}
+		strays = append(strays, "out")
+		if err := s.Delete(t.Context(), "out/precious"); err != nil {
+			t.Errorf("delete through a link: %v", err)
+		}
+		if _, err := os.Stat(filepath.Join(outside, "precious")); err != nil {
+			t.Errorf("a link led a delete out of the store: %v", err)
+		}
 		if err := s.Put(t.Context(), "linked", nil); err == nil || errors.Is(err, iofs.ErrExist) {
 			t.Errorf("put in place of a link: %v", err)
 		}
@@ -221,7 +233,7 @@ func TestStraysAreNoObjects(t *testing.T) {
 	if got := storetest.Names(t, s, ""); !slices.Equal(got, []string{"config", "packs/00/a"}) {
 		t.Errorf("objects: %q", got)
 	}
-	for _, prefix := range []string{"tmp/", "tmp", ".", "lost", "packs/00/T", "link/"} {
+	for _, prefix := range []string{"tmp/", "tmp", ".", "lost", "packs/00/T", "link/", "out/pre"} {
 		if got := storetest.Names(t, s, prefix); len(got) != 0 {
 			t.Errorf("objects below %q: %q", prefix, got)
 		}

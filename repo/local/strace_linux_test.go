@@ -100,7 +100,7 @@ func TestALinkStandsInForARename(t *testing.T) {
 		}
 		want := []string{
 			"fsync ./tmp/.tmp-", "fsync .", "fsync ./packs", "renameat2 ./tmp/.tmp- ./packs/ab/object failed",
-			"linkat ./tmp/.tmp- ./packs/ab/object", "unlink ./tmp/.tmp-", "fsync ./packs/ab",
+			"linkat ./tmp/.tmp- ./packs/ab/object", "unlinkat ./tmp/.tmp-", "fsync ./packs/ab",
 		}
 		if got := without(calls, "mkdirat", "write", "fchmod"); !slices.Equal(got, want) {
 			t.Errorf("%s: got:\n%s\nwant:\n%s", errno, strings.Join(got, "\n"), strings.Join(want, "\n"))

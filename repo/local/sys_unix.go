@@ -33,13 +33,18 @@ func removeFile(path string) error {
 	}
 }
 
-// syncFolder makes the names in a folder durable.
+// syncFolder makes the names in a folder durable. XFS, once an error has made
+// it shut down, lets the sync of a folder succeed whose changes it has just
+// thrown away; asking for the folder's attributes then fails.
 func syncFolder(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
 	err = f.Sync()
+	if err == nil {
+		_, err = f.Stat()
+	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
