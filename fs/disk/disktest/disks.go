@@ -3,6 +3,7 @@
 package disktest
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 	"math/rand/v2"
@@ -44,12 +45,8 @@ func (m memory) pageEnd(off int64) int64 { return min(off-off%page+page, m.Size(
 
 // zero reports whether the page around off holds nothing but zeros.
 func (m memory) zero(off int64) bool {
-	for _, b := range m[off-off%page : m.pageEnd(off)] {
-		if b != 0 {
-			return false
-		}
-	}
-	return true
+	p := m[off-off%page : m.pageEnd(off)]
+	return p[0] == 0 && bytes.Equal(p[1:], p[:len(p)-1])
 }
 
 // Random returns size bytes that do not compress.

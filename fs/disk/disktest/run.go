@@ -219,15 +219,14 @@ func checkZero(t *testing.T, want Oracle, start, end int64) {
 		start = end - page
 	}
 	buf := make([]byte, min(end-start, 1<<20))
+	zeros := make([]byte, len(buf))
 	for start < end {
 		p := buf[:min(int64(len(buf)), end-start)]
 		if err := disk.ReadFull(t.Context(), want, p, start); err != nil {
 			t.Fatalf("the oracle: read at %d: %v", start, err)
 		}
-		for i, b := range p {
-			if b != 0 {
-				t.Fatalf("byte %d is %#02x and in no extent of NextData", start+int64(i), b)
-			}
+		if i := mismatch(p, zeros[:len(p)]); i >= 0 {
+			t.Fatalf("byte %d is %#02x and in no extent of NextData", start+int64(i), p[i])
 		}
 		start += int64(len(p))
 	}
