@@ -23,7 +23,6 @@ type history struct {
 	bases  []*repo.RestorePoint // points fit as a base, the last committed first
 	latest repo.PointID         // the last committed point, fit or not; zero when there is none
 	doubt  string               // why the latest is not among bases; "" when it is
-	times  map[string]bool      // moments that are taken, by TimeLayout
 }
 
 // loadHistory opens the machine's newest points. The last committed is the one
@@ -34,10 +33,7 @@ func loadHistory(ctx context.Context, r *repo.Repo, machine repo.MachineID) (*hi
 	if err != nil {
 		return nil, err
 	}
-	h := &history{times: make(map[string]bool, len(own))}
-	for _, info := range own {
-		h.times[info.Time.UTC().Format(TimeLayout)] = true
-	}
+	h := &history{}
 	for i, info := range slices.Backward(own) {
 		if i < len(own)-maxBases {
 			break
@@ -47,7 +43,7 @@ func loadHistory(ctx context.Context, r *repo.Repo, machine repo.MachineID) (*hi
 			return nil, ctx.Err()
 		}
 		if err != nil {
-			if h.doubt == "" {
+			if i == len(own)-1 {
 				h.latest, h.doubt = info.ID, err.Error()
 			}
 			continue
@@ -90,39 +86,24 @@ func openBase(ctx context.Context, r *repo.Repo, info repo.PointInfo) (*repo.Res
 
 // plan is how a disk is read.
 type plan struct {
-	base    *repo.Image             // nil: nothing to start from
+	base    *repo.Image             // nil: a full read
 	from    repo.PointID            // the point that base belongs to
-	changed iter.Seq2[int64, int64] // nil: a full read
+	changed iter.Seq2[int64, int64] // with base: all that may differ from it
 	why     string                  // the reason of a full read
 }
 
-// full is a full read; the base, if there is one, still gives its addresses to
-// what did not change.
-func (h *history) full(ctx context.Context, r *repo.Repo, d SourceDisk, why string) *plan {
-	p := &plan{why: why}
-	for _, point := range h.bases {
-		old, miss := match(point, d)
-		if miss != "" {
-			continue
-		}
-		if img, err := r.OpenImage(ctx, old.Image); err == nil {
-			p.base, p.from = img, point.ID
-		}
-		break
-	}
-	return p
-}
+func full(why string) *plan { return &plan{why: why} }
 
 // plan decides how a disk of the machine itself is read. Every doubt ends in a
 // full read, which deduplication makes cost no more than reading.
 func (h *history) plan(ctx context.Context, r *repo.Repo, d SourceDisk, c *Changes) (*plan, error) {
 	switch {
 	case h.latest.IsZero():
-		return &plan{why: "first restore point of this machine"}, nil
+		return full("first restore point of this machine"), nil
 	case c != nil:
 		return h.planListed(ctx, r, d, c)
 	case d.Info().Tracking == "":
-		return h.full(ctx, r, d, "no change tracking"), nil
+		return full("no change tracking"), nil
 	}
 	why := h.doubt
 	for i, point := range h.bases {
@@ -140,7 +121,7 @@ func (h *history) plan(ctx context.Context, r *repo.Repo, d SourceDisk, c *Chang
 				return nil, ctx.Err()
 			}
 			if !errors.Is(err, ErrNoTracking) {
-				return h.full(ctx, r, d, fmt.Sprintf("change tracking: %v", err)), nil
+				return full(fmt.Sprintf("change tracking: %v", err)), nil
 			}
 			miss = fmt.Sprintf("the host does not track changes since restore point %.8s", point.ID)
 		}
@@ -148,21 +129,21 @@ func (h *history) plan(ctx context.Context, r *repo.Repo, d SourceDisk, c *Chang
 			why = miss
 		}
 	}
-	return h.full(ctx, r, d, why), nil
+	return full(why), nil
 }
 
 // planListed reads what a change list names, if it is about this very disk
 // since this machine's last restore point.
 func (h *history) planListed(ctx context.Context, r *repo.Repo, d SourceDisk, c *Changes) (*plan, error) {
 	if c.Point != h.latest {
-		return h.full(ctx, r, d, fmt.Sprintf("the change list is relative to %.8s, the latest restore point is %.8s", c.Point, h.latest)), nil
+		return full(fmt.Sprintf("the change list is relative to %.8s, the latest restore point is %.8s", c.Point, h.latest)), nil
 	}
 	if h.doubt != "" {
-		return h.full(ctx, r, d, h.doubt), nil
+		return full(h.doubt), nil
 	}
 	name := d.Info().Name
 	if _, ok := c.Disks[name]; !ok {
-		return h.full(ctx, r, d, "the change list does not name this disk"), nil
+		return full("the change list does not name this disk"), nil
 	}
 	seq, err := c.extents(name, d.Size())
 	if err != nil {
@@ -174,7 +155,7 @@ func (h *history) planListed(ctx context.Context, r *repo.Repo, d SourceDisk, c 
 		why = fmt.Sprintf("it was called %s in restore point %.8s", old.Name, point.ID)
 	}
 	if why != "" {
-		return h.full(ctx, r, d, why), nil
+		return full(why), nil
 	}
 	return h.incremental(ctx, r, d, point, old, seq)
 }
@@ -208,20 +189,20 @@ func (h *history) incremental(ctx context.Context, r *repo.Repo, d SourceDisk, p
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return &plan{why: fmt.Sprintf("restore point %.8s cannot be read: %v", point.ID, err)}, nil
+		return full(fmt.Sprintf("restore point %.8s cannot be read: %v", point.ID, err)), nil
 	}
 	if old.Image.Left > 0 {
-		return &plan{base: img, from: point.ID, why: "the base leaves parts of the disk out"}, nil
+		return full("the base leaves parts of the disk out"), nil
 	}
 	set, err := changedSet(seq, d.Size())
 	if err != nil {
-		return &plan{base: img, from: point.ID, why: err.Error()}, nil
+		return full(err.Error()), nil
 	}
 	if err := addFreed(ctx, set, img, d); err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return &plan{why: fmt.Sprintf("restore point %.8s cannot be read: %v", point.ID, err)}, nil
+		return full(fmt.Sprintf("restore point %.8s cannot be read: %v", point.ID, err)), nil
 	}
 	return &plan{base: img, from: point.ID, changed: set.All()}, nil
 }

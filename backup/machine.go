@@ -51,7 +51,6 @@ func backupMachine(ctx context.Context, r *repo.Repo, h Host, o Options, m *Mach
 		return err
 	}
 	p := m.point(o, c, started)
-	p.Time = freeMoment(p.Time, past.times)
 	s := &storing{repo: r, w: w, o: o, past: past, m: m, point: p, contents: c}
 	if err := s.all(ctx); err != nil {
 		return err
@@ -120,16 +119,6 @@ func (m *MachineReport) point(o Options, c *Contents, started time.Time) *repo.R
 	return p
 }
 
-// freeMoment is t in whole seconds, moved on while another point of the
-// machine has that second: it names the point's folder.
-func freeMoment(t time.Time, taken map[string]bool) time.Time {
-	t = t.UTC().Truncate(time.Second)
-	for taken[t.Format(TimeLayout)] {
-		t = t.Add(time.Second)
-	}
-	return t
-}
-
 // checkContents refuses names that would collide or lead astray in the tree.
 func checkContents(c *Contents) error {
 	if err := checkDisks(c.Disks); err != nil {
@@ -191,7 +180,7 @@ func (s *storing) all(ctx context.Context) error {
 		if plans[i], err = s.plan(ctx, d); err != nil {
 			return fmt.Errorf("disk %s: %w", d.Info().Name, err)
 		}
-		if plans[i].changed == nil {
+		if plans[i].base == nil {
 			p.Read = ReadFull
 		}
 	}
@@ -225,7 +214,7 @@ func (s *storing) plan(ctx context.Context, d SourceDisk) (*plan, error) {
 		}
 	}
 	if same > 1 {
-		return &plan{why: "another disk of this machine has the same id"}, nil
+		return full("another disk of this machine has the same id"), nil
 	}
 	return s.past.plan(ctx, s.repo, d, s.o.Changed)
 }
@@ -251,7 +240,7 @@ func (s *storing) checkpoint(ctx context.Context, cp SourceCheckpoint) (repo.Che
 	plans := make([]*plan, len(cp.Disks))
 	reports := make([]DiskReport, len(cp.Disks))
 	for i := range cp.Disks {
-		plans[i] = &plan{why: "disk of a checkpoint"}
+		plans[i] = full("disk of a checkpoint")
 	}
 	if err := s.disks(ctx, cp.Disks, plans, done.Disks, reports); err != nil {
 		return done, err
@@ -294,9 +283,7 @@ func (s *storing) disk(ctx context.Context, d SourceDisk, p *plan) (out repo.Dis
 	var damaged *repo.CorruptError
 	if err != nil && p.base != nil && errors.As(err, &damaged) && ctx.Err() == nil {
 		// The base is damaged: the disk itself is still there to be read.
-		out.Image, rep, err = s.image(ctx, d, info.Name, out.BlockSize, &plan{
-			why: fmt.Sprintf("restore point %.8s is damaged: %v", p.from, err),
-		})
+		out.Image, rep, err = s.image(ctx, d, info.Name, out.BlockSize, full(fmt.Sprintf("restore point %.8s is damaged: %v", p.from, err)))
 		s.mu.Lock()
 		s.point.Read = ReadFull
 		s.mu.Unlock()
@@ -312,7 +299,7 @@ func (s *storing) image(ctx context.Context, src repo.Source, name string, block
 	})
 	meter.End(err)
 	rep := DiskReport{Name: name, Read: ReadFull, Base: p.from, Why: p.why, Stats: stats}
-	if p.changed != nil {
+	if p.base != nil {
 		rep.Read, rep.Why = ReadIncremental, ""
 	}
 	if err != nil {
