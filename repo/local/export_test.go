@@ -17,6 +17,3 @@ func (s *Store) SetSync(file func(*os.File) error, dir func(string) error) {
 
 // Reap removes temporary files as Open does at the time now.
 func (s *Store) Reap(now time.Time) error { return s.reap(now) }
-
-// SyncFolder is the real thing, for replacements to call.
-var SyncFolder = syncFolder
