@@ -264,7 +264,8 @@ func (s *imageStore) freshIn(seg *segment, off int64, pages uint32) (extents, er
 	return fresh.normalize(), nil
 }
 
-// gone adds the whole units of [a,b) that the source has no data for.
+// gone adds what of the run [a,b) the source has no data for. Less than a unit
+// inside the run does not count: it is no hole.
 func (s *imageStore) gone(fresh *extents, a, b int64) error {
 	for at := a; at < b; {
 		start, end, err := s.src.NextData(at)
@@ -274,12 +275,14 @@ func (s *imageStore) gone(fresh *extents, a, b int64) error {
 		if err != nil {
 			return fmt.Errorf("repo: source at %d: %w", at, err)
 		}
-		start = min(start, b)
-		if u, v := (at+unitSize-1)/unitSize*unitSize, start/unitSize*unitSize; start == b {
-			fresh.add(u, b)
-		} else {
-			fresh.add(u, v)
+		from, to := at, min(start, b)
+		if from > a {
+			from = (from + unitSize - 1) / unitSize * unitSize
 		}
+		if to < b {
+			to = to / unitSize * unitSize
+		}
+		fresh.add(from, to)
 		if end <= at {
 			break
 		}
