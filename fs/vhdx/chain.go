@@ -68,21 +68,18 @@ func (s stack) ReadAt(p []byte, off int64) (int, error) {
 
 // ReadAtContext is ReadAt that ends when ctx does.
 func (s stack) ReadAtContext(ctx context.Context, p []byte, off int64) (int, error) {
-	if off < 0 {
-		return 0, fmt.Errorf("vhdx: read at negative offset %d", off)
+	want, eof := disk.Clip(len(p), off, s.Size())
+	if want == 0 {
+		return 0, eof
 	}
-	if off >= s.Size() {
-		if len(p) == 0 {
-			return 0, nil
-		}
-		return 0, io.EOF
+	if err := ctx.Err(); err != nil {
+		return 0, err
 	}
-	want := min(int64(len(p)), s.Size()-off)
 	n, err := s.read(ctx, p[:want], off)
-	if err == nil && n < len(p) {
-		err = io.EOF
+	if err != nil {
+		return n, err
 	}
-	return n, err
+	return n, eof
 }
 
 // read fills p with what the topmost disk has at off; behind its end that is

@@ -2,15 +2,10 @@ package vhdx_test
 
 import (
 	"bytes"
-	"compress/bzip2"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 
 	"vitrine/fs/disk"
@@ -19,35 +14,6 @@ import (
 )
 
 const mib = 1 << 20
-
-// sample returns a file of the collection of real disks, unpacked.
-func sample(t testing.TB, name string) []byte {
-	t.Helper()
-	dir := os.Getenv("VITRINE_TEST_DATA")
-	for up := "."; dir == ""; up = filepath.Join("..", up) {
-		if _, err := os.Stat(filepath.Join(up, "go.mod")); err == nil {
-			dir = filepath.Join(up, "..", "shared", "data")
-		}
-	}
-	packed, err := os.ReadFile(filepath.Join(dir, name))
-	if err != nil {
-		t.Skipf("needs the collection of real disks (VITRINE_TEST_DATA): %v", err)
-	}
-	var r io.Reader = bytes.NewReader(packed)
-	switch {
-	case strings.HasSuffix(name, ".gz"):
-		if r, err = gzip.NewReader(r); err != nil {
-			t.Fatal(err)
-		}
-	case strings.HasSuffix(name, ".bz2"):
-		r = bzip2.NewReader(r)
-	}
-	b, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 func openBytes(b []byte) (*vhdx.Image, error) {
 	return vhdx.Open(bytes.NewReader(b), int64(len(b)))

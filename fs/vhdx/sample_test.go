@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"vitrine/fs/disk"
+	"vitrine/fs/disk/disktest"
 	"vitrine/fs/vhdx"
 )
 
@@ -35,7 +36,7 @@ func TestRealFilesHaveTheirKnownContent(t *testing.T) {
 			size: 10 << 30, block: mib, creator: "QEMU v1.6.50", dirty: true},
 	} {
 		t.Run(tt.file, func(t *testing.T) {
-			file := sample(t, tt.file)
+			file := disktest.File(t, tt.file)
 			before := bytes.Clone(file)
 			im, err := openBytes(file)
 			if err != nil {
@@ -74,7 +75,7 @@ func TestRealFilesHaveTheirKnownContent(t *testing.T) {
 // The two disks of 10 GiB take long to hash: what is known of them is checked
 // here, their hashes only with VITRINE_SOAK.
 func TestRealBigDisksHaveTheirKnownData(t *testing.T) {
-	im, err := openBytes(sample(t, "qemu-iotests/iotest-dirtylog-10G-4M.vhdx.bz2"))
+	im, err := openBytes(disktest.File(t, "qemu-iotests/iotest-dirtylog-10G-4M.vhdx.bz2"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +91,7 @@ func TestRealBigDisksHaveTheirKnownData(t *testing.T) {
 		}
 	}
 
-	if im, err = openBytes(sample(t, "DiscUtils/swap.vhdx.gz")); err != nil {
+	if im, err = openBytes(disktest.File(t, "DiscUtils/swap.vhdx.gz")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := im.ReadAt(p, 0); err != nil {
@@ -102,7 +103,7 @@ func TestRealBigDisksHaveTheirKnownData(t *testing.T) {
 }
 
 func TestRealCheckpointNamesItsParent(t *testing.T) {
-	im, err := openBytes(sample(t, "dissect.hypervisor/differencing.avhdx.gz"))
+	im, err := openBytes(disktest.File(t, "dissect.hypervisor/differencing.avhdx.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}

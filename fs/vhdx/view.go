@@ -2,7 +2,6 @@ package vhdx
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -26,11 +25,7 @@ func (v *view) read(ctx context.Context, p []byte, off int64) error {
 	}
 	inFile := min(int64(len(p)), max(0, v.fileSize-off))
 	if inFile > 0 {
-		n, err := disk.ReadAt(ctx, v.r, p[:inFile], off)
-		if int64(n) < inFile {
-			if err == nil || errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
+		if err := disk.ReadFull(ctx, v.r, p[:inFile], off); err != nil {
 			return fmt.Errorf("vhdx: read %d bytes at offset %d: %w", inFile, off, err)
 		}
 	}
