@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"slices"
 	"strings"
@@ -182,7 +181,8 @@ func match(p *repo.RestorePoint, d SourceDisk) (repo.Disk, string) {
 }
 
 // incremental is a plan that takes the base's bytes for all but the changed
-// extents.
+// extents; what the source's container no longer allocates becomes a hole all
+// the same.
 func (h *history) incremental(ctx context.Context, r *repo.Repo, d SourceDisk, point *repo.RestorePoint, old repo.Disk, seq iter.Seq2[int64, int64]) (*plan, error) {
 	img, err := r.OpenImage(ctx, old.Image)
 	if err != nil {
@@ -191,18 +191,9 @@ func (h *history) incremental(ctx context.Context, r *repo.Repo, d SourceDisk, p
 		}
 		return full(fmt.Sprintf("restore point %.8s cannot be read: %v", point.ID, err)), nil
 	}
-	if old.Image.Left > 0 {
-		return full("the base leaves parts of the disk out"), nil
-	}
 	set, err := changedSet(seq, d.Size())
 	if err != nil {
 		return full(err.Error()), nil
-	}
-	if err := addFreed(ctx, set, img, d); err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return full(fmt.Sprintf("restore point %.8s cannot be read: %v", point.ID, err)), nil
 	}
 	return &plan{base: img, from: point.ID, changed: set.All()}, nil
 }
@@ -222,43 +213,4 @@ func changedSet(seq iter.Seq2[int64, int64], size int64) (*disk.Set, error) {
 		set.Add(start/page*page, min((end+page-1)/page*page, size))
 	}
 	return set, nil
-}
-
-// addFreed adds what the base holds and the source's container no longer
-// allocates: it became a hole, whatever change tracking says. Only whole
-// 64 KiB units count, the repository's unit of holes.
-func addFreed(ctx context.Context, set *disk.Set, base, src interface {
-	NextData(off int64) (start, end int64, err error)
-}) error {
-	const unit = 64 << 10
-	off := int64(0)
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		bs, be, err := base.NextData(off)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		for bs < be {
-			ss, se, err := src.NextData(bs)
-			if errors.Is(err, io.EOF) {
-				ss, se = be, be
-			} else if err != nil {
-				return err
-			}
-			from, to := (bs+unit-1)/unit*unit, min(ss, be)
-			if to < be {
-				to = to / unit * unit
-			}
-			if from < to {
-				set.Add(from, to)
-			}
-			bs = max(se, bs+1)
-		}
-		off = be
-	}
 }

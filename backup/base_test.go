@@ -2,7 +2,6 @@ package backup_test
 
 import (
 	"io"
-	"os"
 	"strings"
 	"testing"
 
@@ -209,27 +208,4 @@ func damageLatest(t *testing.T, r *repo.Repo, s *mem.Store) {
 	if err := s.Put(t.Context(), last.Object, b[:len(b)-1]); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func tempFile(t *testing.T) *os.File {
-	t.Helper()
-	f, err := os.CreateTemp(t.TempDir(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := f.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return f
-}
-
-func readAll(t *testing.T, f *os.File) []byte {
-	t.Helper()
-	b, err := os.ReadFile(f.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }

@@ -10,9 +10,11 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
+	"vitrine/fs/raw"
 	"vitrine/repo"
 )
 
@@ -280,6 +282,9 @@ func (r *restorePlan) write(ctx context.Context, rp *repo.Repo, dir string, o Re
 			return nil, err
 		}
 		_, err = f.Write(t.data)
+		if err == nil {
+			err = f.Sync()
+		}
 		if err := finish(f, int64(len(t.data)), err); err != nil {
 			return nil, fmt.Errorf("%s: %w", t.path, err)
 		}
@@ -316,7 +321,7 @@ func writeConfig(ctx context.Context, rp *repo.Repo, root *os.Root, c plannedFil
 	if err != nil {
 		return 0, err
 	}
-	n, err := CopySparse(ctx, f, img, func(int64) {})
+	n, err := raw.Write(ctx, f, img, raw.WriteOptions{})
 	if err := finish(f, img.Size(), err); err != nil {
 		return n, err
 	}
@@ -336,8 +341,12 @@ func writeDisk(ctx context.Context, rp *repo.Repo, root *os.Root, d plannedDisk,
 	if err != nil {
 		return 0, err
 	}
+	var target raw.Target = f
+	if runtime.GOOS == "windows" && d.format != FormatRaw {
+		target = struct{ *os.File }{f} // Hyper-V refuses disks in files that are marked as sparse
+	}
 	meter := o.Progress.Begin("restore", d.path, src.Size())
-	n, err := CopySparse(ctx, f, src, meter.Add)
+	n, err := raw.Write(ctx, target, src, raw.WriteOptions{Progress: meter.Add})
 	err = finish(f, src.Size(), err)
 	meter.End(err)
 	return n, err
@@ -347,12 +356,9 @@ func createIn(root *os.Root, name string) (*os.File, error) {
 	return root.OpenFile(filepath.FromSlash(name), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 }
 
-// finish syncs and closes a file that was written, unless writing it failed,
-// and makes sure that all of it is there.
+// finish closes a file that was written and synced, unless that failed, and
+// makes sure that all of it is there.
 func finish(f *os.File, size int64, err error) error {
-	if err == nil {
-		err = f.Sync()
-	}
 	if err == nil {
 		var info os.FileInfo
 		if info, err = f.Stat(); err == nil && info.Size() != size {

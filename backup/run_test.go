@@ -1,7 +1,6 @@
 package backup_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -266,23 +265,5 @@ func TestListKeepsPointsThatCannotBeOpened(t *testing.T) {
 	all, err := backup.List(t.Context(), r, "SQL*")
 	if err != nil || len(all) != 2 || all[0].Err != nil || all[1].Err == nil {
 		t.Errorf("List = %+v, %v", all, err)
-	}
-}
-
-func TestCopySparseLeavesHoles(t *testing.T) {
-	d := newDisk("a.vhdx", 9<<20+123)
-	f := tempFile(t)
-	var told int64
-	n, err := backup.CopySparse(t.Context(), f, d, func(n int64) { told += n })
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := readAll(t, f)
-	if !bytes.Equal(got, d.data) || told != d.Size() || n > 2*d.Size()/3+128<<10 {
-		t.Errorf("%d bytes equal: %v, told %d, written %d", len(got), bytes.Equal(got, d.data), told, n)
-	}
-	d.fail = errors.New("bad sector")
-	if _, err := backup.CopySparse(t.Context(), tempFile(t), d, func(int64) {}); !errors.Is(err, d.fail) {
-		t.Errorf("a read error became %v", err)
 	}
 }
