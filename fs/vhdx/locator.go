@@ -3,6 +3,7 @@ package vhdx
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -57,8 +58,20 @@ func (p Parent) BaseNames() []string {
 	return names
 }
 
+// deviceNames are devices on Windows whatever folder and extension they are
+// given, besides COM0 to COM9 and LPT0 to LPT9.
+var deviceNames = []string{"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}
+
 func isFileName(name string) bool {
-	if name == "" || len(name) > 765 || strings.Trim(name, ".") == "" || !utf8.ValidString(name) {
+	if name == "" || len(name) > 765 || !utf8.ValidString(name) || strings.HasSuffix(name, ".") || strings.HasSuffix(name, " ") {
+		return false
+	}
+	stem, _, _ := strings.Cut(name, ".")
+	stem = strings.ToUpper(strings.TrimRight(stem, " "))
+	if slices.Contains(deviceNames, stem) {
+		return false
+	}
+	if rest, found := strings.CutPrefix(strings.Replace(stem, "LPT", "COM", 1), "COM"); found && utf8.RuneCountInString(rest) == 1 && strings.ContainsAny(rest, "0123456789¹²³") {
 		return false
 	}
 	return !strings.ContainsFunc(name, func(r rune) bool {
