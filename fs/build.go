@@ -39,7 +39,7 @@ func buildPoint(t *Tree, rp *repo.RestorePoint, salt string) *folder {
 		b.checkpoints(root)
 	}
 	ino := inode(b.scope, pointFile)
-	root.put(pointFile, ino, fileMode, newText(ino, rp.Time, false, func() []byte { return describe(rp) }))
+	root.put(pointFile, ino, fileMode, newText(ino, rp.Time, func() []byte { return describe(rp) }))
 	return root
 }
 
@@ -86,7 +86,7 @@ func (b builder) config(in *folder, path string, files []repo.File, vm []byte, w
 	if len(vm) > 0 && string(vm) != emptyJSONDoc {
 		config.names.keep(vmFile)
 		ino := inode(b.scope, path+vmFile)
-		config.put(vmFile, ino, fileMode, newText(ino, when, false, func() []byte { return indented(vm) }))
+		config.put(vmFile, ino, fileMode, newText(ino, when, func() []byte { return indented(vm) }))
 	}
 	for _, f := range files {
 		parts := strings.FieldsFunc(f.Name, func(r rune) bool { return r == '/' || r == '\\' })

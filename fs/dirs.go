@@ -68,7 +68,7 @@ func (d rootDir) Entries(ctx context.Context) iter.Seq2[Entry, error] {
 func readmeIno() uint64 { return inode("tree", readmeName) }
 
 func (t *Tree) readmeFile() Node {
-	return newText(readmeIno(), t.start, false, func() []byte { return []byte(readme) })
+	return newText(readmeIno(), t.start, func() []byte { return []byte(readme) })
 }
 
 // machineDir is the folder of a machine: its restore points and `latest`.
@@ -252,7 +252,7 @@ func (t *Tree) errorFolder(p namedPoint, cause error, alias bool) *folder {
 	}
 	f := newFolder(inode(scope, ""), p.Time)
 	ino := inode(scope, errorName)
-	f.put(errorName, ino, fileMode, newText(ino, p.Time, true, func() []byte {
+	f.put(errorName, ino, fileMode, newVolatile(ino, t.o.Clock, func() []byte {
 		return []byte("This restore point cannot be opened:\n\n    " + cause.Error() +
 			"\n\nIt is tried again every " + retryAfter.String() + ". `vitrine check` tells what is damaged and\n`vitrine repair` what can be healed. Other restore points are not affected.\n")
 	}))

@@ -158,7 +158,7 @@ func statusIno(name string) uint64 { return inode("tree", statusDir+"/"+name) }
 func (t *Tree) statusFolder() *folder {
 	f := newFolder(statusIno(""), t.start)
 	add := func(name string, make func() []byte) {
-		f.put(name, statusIno(name), fileMode, newText(statusIno(name), t.start, true, make))
+		f.put(name, statusIno(name), fileMode, newVolatile(statusIno(name), t.o.Clock, make))
 	}
 	add("status", func() []byte { return t.Status().text() })
 	add("status.json", func() []byte { return document(t.Status()) })

@@ -9,18 +9,27 @@ import (
 
 // text is a file that is made when it is opened.
 type text struct {
-	info Info // but for the size
+	info Info             // but for the size
+	now  func() time.Time // the time of a file that changes; nil of one that does not
 	make func() []byte
 }
 
-func newText(ino uint64, when time.Time, volatile bool, make func() []byte) *text {
-	return &text{Info{Ino: ino, Mode: fileMode, Links: 1, Time: when, Volatile: volatile}, make}
+func newText(ino uint64, when time.Time, make func() []byte) *text {
+	return &text{info: Info{Ino: ino, Mode: fileMode, Links: 1, Time: when}, make: make}
+}
+
+// newVolatile makes a text that may be another each time.
+func newVolatile(ino uint64, now func() time.Time, make func() []byte) *text {
+	return &text{info: Info{Ino: ino, Mode: fileMode, Links: 1, Volatile: true}, now: now, make: make}
 }
 
 func (f *text) Stat(context.Context) (Info, error) {
 	i := f.info
 	i.Size = int64(len(f.make()))
 	i.Alloc = i.Size
+	if f.now != nil {
+		i.Time = f.now()
+	}
 	return i, nil
 }
 

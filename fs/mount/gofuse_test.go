@@ -1,0 +1,5 @@
+//go:build linux && !cgofuse
+
+package mount_test
+
+const noHoles = false
