@@ -408,8 +408,12 @@ func TestChangesOfEveryKindAreFound(t *testing.T) {
 				t.Fatal(err)
 			}
 			change(t, dir)
-			if err := s.Verify(t.Context()); !errors.Is(err, backup.ErrSourceChanged) {
+			err := s.Verify(t.Context())
+			if !errors.Is(err, backup.ErrSourceChanged) {
 				t.Errorf("got %v, want %v", err, backup.ErrSourceChanged)
+			}
+			if name == "a disk replaced" && !strings.Contains(err.Error(), "took its place") {
+				t.Errorf("got %q, which does not say that another file took its place", err)
 			}
 		})
 	}

@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"vitrine/backup"
@@ -57,6 +58,7 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		{"NothingIsReadAfterClose", closed},
 		{"ChangesAreFound", changes},
 		{"EndedContextsEndTheWork", ended},
+		{"ConcurrentUseIsSafe", concurrent},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
 	}
@@ -472,4 +474,28 @@ func ended(t *testing.T, f Fixture) {
 	if _, err := r.ReadAtContext(ctx, make([]byte, 4096), 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("ReadAtContext: got %v", err)
 	}
+}
+
+// concurrent reads all disks at once while others look at the host. Two
+// sessions of one machine at a time are more than a host need bear.
+func concurrent(t *testing.T, f Fixture) {
+	vm := find(t, f)
+	disks := snapshot(t, f).Contents().Disks
+	var wg sync.WaitGroup
+	for i, d := range disks {
+		wg.Go(func() { checkContent(t, d, f.Disks[i]) })
+	}
+	for range 3 {
+		wg.Go(func() {
+			if _, err := f.Host.VMs(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() {
+			if err := f.Host.Check(t.Context(), vm, "no-such-method"); err == nil {
+				t.Error("Check accepts a method that there is not")
+			}
+		})
+	}
+	wg.Wait()
 }
