@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"vitrine/fs"
@@ -32,7 +31,7 @@ type Options struct {
 	OnError func(error) `json:"-"`
 
 	// Forward are options that only the system understands, as in a list
-	// behind -o.
+	// behind -o: *OptionError for one that it does not.
 	Forward []string
 }
 
@@ -44,9 +43,6 @@ type Mounted struct {
 	o    Options
 	s    server
 	done chan struct{} // closed when the mount has ended and everything behind it
-
-	mu       sync.Mutex
-	detached bool
 }
 
 // server is one way to serve a tree, once it is mounted.
@@ -60,8 +56,8 @@ type server interface {
 }
 
 // Mount serves the tree at dir until ctx ends, Unmount is called or somebody
-// unmounts it from outside. It returns when the mount can be used. A stale
-// mount at dir is unmounted first.
+// unmounts it from outside. It returns when the mount can be used, and tells
+// systemd. A stale mount at dir is unmounted first.
 func Mount(ctx context.Context, tree *fs.Tree, dir string, o Options) (*Mounted, error) {
 	if o.LazyAfter == 0 {
 		o.LazyAfter = defaultLazy
@@ -75,7 +71,11 @@ func Mount(ctx context.Context, tree *fs.Tree, dir string, o Options) (*Mounted,
 	if o.Name == "" {
 		o.Name = "vitrine"
 	}
-	dir, err := prepare(ctx, dir, o)
+	var err error
+	if o.Forward, err = forward(o.Forward); err != nil {
+		return nil, err
+	}
+	dir, err = prepare(ctx, dir, o)
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +85,9 @@ func Mount(ctx context.Context, tree *fs.Tree, dir string, o Options) (*Mounted,
 	}
 	m := &Mounted{dir: dir, o: o, s: s, done: make(chan struct{})}
 	go m.watch(ctx)
+	if err := tellSystemd("READY=1"); err != nil {
+		o.OnError(err)
+	}
 	return m, nil
 }
 
@@ -112,6 +115,11 @@ func (m *Mounted) Unmount() error {
 // watch ends the mount with ctx.
 func (m *Mounted) watch(ctx context.Context) {
 	defer close(m.done)
+	defer func() {
+		if err := tellSystemd("STOPPING=1"); err != nil {
+			m.o.OnError(err)
+		}
+	}()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
