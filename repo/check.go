@@ -57,6 +57,7 @@ type checker struct {
 	rep  *CheckReport
 
 	names   []Info
+	known   map[string]bool  // names
 	packs   map[PackID]int64 // sizes in the store
 	indexed map[PackID]sealedPack
 	moved   map[PackID]bool
@@ -66,7 +67,8 @@ type checker struct {
 	damaged  map[PackID]map[uint32]error // slots that cannot be read
 	affected map[string]*Finding         // by object
 
-	verdicts map[Hash]bool // segments without a fault
+	reader   *reader          // of its own: what others have cached proves nothing
+	verdicts map[partKey]bool // segments without a fault
 }
 
 // Check compares the repository with itself: every object opens, every map
@@ -74,8 +76,9 @@ type checker struct {
 // every chunk is read. Damage is a finding, not an error.
 func (r *Repo) Check(ctx context.Context, o CheckOptions) (*CheckReport, error) {
 	c := &checker{r: r, opts: o, rep: &CheckReport{Findings: []Finding{}}, packs: map[PackID]int64{}, indexed: map[PackID]sealedPack{},
-		moved: map[PackID]bool{}, damaged: map[PackID]map[uint32]error{},
-		affected: map[string]*Finding{}, verdicts: map[Hash]bool{}}
+		known: map[string]bool{}, moved: map[PackID]bool{}, damaged: map[PackID]map[uint32]error{},
+		affected: map[string]*Finding{}, verdicts: map[partKey]bool{}, reader: newReader(r, r.opts.Cache, r.opts.Workers)}
+	defer c.reader.close()
 	for _, step := range []func(context.Context) error{c.list, c.vital, c.small, c.index, c.packDirectories, c.data, c.points} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -169,6 +172,9 @@ func (c *checker) list(ctx context.Context) error {
 			strays++
 		}
 	}
+	for _, info := range c.names {
+		c.known[info.Name] = true
+	}
 	c.rep.Packs = len(c.packs)
 	if strays > 0 {
 		c.rep.Notes = append(c.rep.Notes, fmt.Sprintf("%d files in the store are not the repository's", strays))
@@ -229,6 +235,7 @@ func (c *checker) vital(ctx context.Context) error {
 		}
 		if copies[0] != nil && copies[1] != nil && !bytes.Equal(copies[0], copies[1]) {
 			c.find(name, "it differs from its second copy: one of them is damaged")
+			c.find(copyName(name), "it differs from the first copy: one of them is damaged")
 		}
 	}
 	return nil
@@ -329,6 +336,9 @@ func (c *checker) packDirectories(ctx context.Context) error {
 			continue
 		}
 		c.rep.Chunks += int64(len(slots))
+		if end := newDirectory(id, 0, slots).end(); end != c.packs[id] {
+			c.find(packName(id), "%d bytes long, not %d", c.packs[id], end)
+		}
 		if p, ok := c.indexed[id]; ok && !sameSlots(slots, p.slots) {
 			c.find(packName(id), "its directory differs from the index")
 		}
@@ -371,6 +381,11 @@ func (c *checker) points(ctx context.Context) error {
 		named[p.Machine] = p.Name
 		opened = append(opened, p)
 	}
+	for _, n := range c.notes {
+		if named[n.Machine] == "" {
+			named[n.Machine] = n.Name
+		}
+	}
 	for _, info := range broken {
 		c.hit(info.Object, nil, Affected{Machine: info.Machine, Name: named[info.Machine], Point: info.ID, Time: info.Time})
 	}
@@ -378,8 +393,14 @@ func (c *checker) points(ctx context.Context) error {
 	for _, p := range opened {
 		c.rep.Points++
 		for _, name := range p.Index {
-			if len(c.below(name)) == 0 {
-				c.find(name, "missing (restore point %s names it)", p.ID)
+			if !c.known[name] {
+				// It may be younger than the listing.
+				_, err := c.r.getIndex(ctx, name)
+				if isNotExist(err) {
+					c.find(name, "missing (restore point %s names it)", p.ID)
+				} else if err := c.damage(name, err); err != nil {
+					return err
+				}
 			}
 		}
 		for ref, image := range p.images {
@@ -418,7 +439,7 @@ func (c *checker) vanished(there map[PointID]bool, named map[MachineID]string, o
 
 // image walks the map of one image.
 func (c *checker) image(ctx context.Context, p *RestorePoint, name string, ref ImageRef) error {
-	i := &Image{x: c.r.reader, ref: ref}
+	i := &Image{x: c.reader, ref: ref}
 	at := func(start, end int64) Affected {
 		return Affected{Machine: p.Machine, Name: p.Name, Point: p.ID, Time: p.Time, Image: name, Start: start, End: min(end, ref.Size)}
 	}
@@ -439,7 +460,7 @@ func (c *checker) image(ctx context.Context, p *RestorePoint, name string, ref I
 		}
 		c.slotDamage(ref.Tables[n].Address, at(start, start+tableSize))
 		for k, s := range t.refs {
-			if s.hash.IsZero() || c.verdicts[s.hash] {
+			if s.hash.IsZero() || c.verdicts[partKey{s.addr, s.hash}] {
 				continue
 			}
 			off := start + int64(k)*segmentSize
@@ -448,7 +469,7 @@ func (c *checker) image(ctx context.Context, p *RestorePoint, name string, ref I
 				return err
 			}
 			if good {
-				c.verdicts[s.hash] = true
+				c.verdicts[partKey{s.addr, s.hash}] = true
 			}
 		}
 	}
@@ -469,7 +490,7 @@ func (c *checker) segment(ctx context.Context, i *Image, s segmentRef, off int64
 		}
 		start := off + int64(r.first)*pageSize
 		id := seg.packs[r.pack]
-		d, err := c.r.reader.verified(ctx, seg, k)
+		d, err := c.reader.verified(ctx, seg, k)
 		if err != nil {
 			good = false
 			if err := c.mapDamage(err, packName(id), at(start, start+int64(r.pages)*pageSize)); err != nil {
@@ -477,15 +498,18 @@ func (c *checker) segment(ctx context.Context, i *Image, s segmentRef, off int64
 			}
 			continue
 		}
-		if len(c.damaged[id]) == 0 {
+		if len(c.damaged) == 0 {
 			continue
 		}
 		for page := r.first; page < r.first+r.pages; {
 			slot, first := d.locate(r, page)
 			next := first + d.pages(slot)
-			if err, ok := c.damaged[id][slot]; ok {
+			a := Address{Pack: id, Slot: slot}
+			if d.moved != nil {
+				a = d.moved[slot]
+			}
+			if c.slotDamage(a, at(off+int64(page)*pageSize, off+int64(next)*pageSize)) {
 				good = false
-				c.hit(packName(id), err, at(off+int64(page)*pageSize, off+int64(next)*pageSize))
 			}
 			page = next
 		}

@@ -44,10 +44,11 @@ func (i *Image) table(ctx context.Context, n int) (*table, error) {
 	}
 	t := i.ref.Tables[n]
 	i.x.mu.Lock()
-	got, ok := i.x.tables.get(t.Hash)
+	key := partKey{t.Address, t.Hash}
+	got, ok := i.x.tables.get(key)
 	i.x.mu.Unlock()
 	if ok {
-		return got, nil
+		return got, i.covers(got, n)
 	}
 	b, err := i.x.part(ctx, t.Address, t.Hash, kindTable)
 	if err != nil {
@@ -63,8 +64,17 @@ func (i *Image) table(ctx context.Context, n int) (*table, error) {
 	}
 	i.x.mu.Lock()
 	defer i.x.mu.Unlock()
-	i.x.tables.add(t.Hash, got, int64(len(refs))*96)
-	return got, nil
+	i.x.tables.add(key, got, int64(len(refs))*96)
+	return got, i.covers(got, n)
+}
+
+// covers checks that table n does not go on behind the image.
+func (i *Image) covers(t *table, n int) error {
+	if rest := i.ref.Size - int64(n)*tableSize; int64(len(t.refs)) > (rest+segmentSize-1)/segmentSize {
+		a := i.ref.Tables[n].Address
+		return &CorruptError{Object: packName(a.Pack), Slot: int64(a.Slot), Err: fmt.Errorf("a table of %d segments goes on behind the image", len(t.refs))}
+	}
+	return nil
 }
 
 // segment loads segment n of the image; nil is one hole.
@@ -78,22 +88,24 @@ func (i *Image) segment(ctx context.Context, n int64) (*segment, error) {
 		return nil, nil
 	}
 	i.x.mu.Lock()
-	got, ok := i.x.segments.get(ref.hash)
+	key := partKey{ref.addr, ref.hash}
+	got, ok := i.x.segments.get(key)
 	i.x.mu.Unlock()
-	if ok {
+	pages := segmentPagesAt(i.ref.Size, n*segmentSize)
+	if ok && got.pages == pages {
 		return got, nil
 	}
 	b, err := i.x.part(ctx, ref.addr, ref.hash, kindSegment)
 	if err != nil {
 		return nil, err
 	}
-	if got, err = unmarshalSegment(b, segmentPagesAt(i.ref.Size, n*segmentSize)); err != nil {
+	if got, err = unmarshalSegment(b, pages); err != nil {
 		return nil, &CorruptError{Object: packName(ref.addr.Pack), Slot: int64(ref.addr.Slot), Err: err}
 	}
 	got.verified = newBitset(len(got.runs))
 	i.x.mu.Lock()
 	defer i.x.mu.Unlock()
-	i.x.segments.add(ref.hash, got, int64(len(got.runs))*44+int64(len(got.packs))*32+200)
+	i.x.segments.add(key, got, int64(len(got.runs))*44+int64(len(got.packs))*32+200)
 	return got, nil
 }
 

@@ -26,6 +26,10 @@ type imageStore struct {
 	arenas sync.Pool
 }
 
+// smallImage is the size up to which images share a pack with the maps, so
+// that a machine's configuration does not make a pack for each of its files.
+const smallImage = 4 << 20
+
 // StoreImage reads src and stores it as an image. What lies outside of
 // Changed is taken from Base without reading src, but for the neighbours of
 // a changed extent, which are cut anew with it. A base of another size is no
@@ -35,8 +39,8 @@ func (w *Writer) StoreImage(ctx context.Context, src Source, o ImageOptions) (Im
 	if err := s.prepare(); err != nil {
 		return ImageRef{}, Stats{}, err
 	}
-	jobs := make(chan *spanJob, w.repo.opts.Workers)      // for the workers
-	ordered := make(chan *spanJob, 2*w.repo.opts.Workers) // for the collector
+	jobs := make(chan *spanJob, w.repo.opts.Workers)    // for the workers
+	ordered := make(chan *spanJob, w.repo.opts.Workers) // for the collector; bounds what waits in memory
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(jobs)
@@ -353,7 +357,7 @@ func (s *imageStore) takeOver(ctx context.Context, seg *segment, from, to uint32
 type collector struct {
 	s      *imageStore
 	ctx    context.Context
-	data   *packer
+	data   *packer // nil: the pack that maps and small images share
 	m      mapper
 	ref    ImageRef
 	st     Stats
@@ -365,7 +369,10 @@ type collector struct {
 // collect takes the jobs in order, gives new chunks their places and builds
 // the map.
 func (s *imageStore) collect(ctx context.Context, ordered <-chan *spanJob) (ImageRef, Stats, error) {
-	c := &collector{s: s, ctx: ctx, data: &packer{w: s.w, room: maxPack}}
+	c := &collector{s: s, ctx: ctx}
+	if s.size > smallImage {
+		c.data = &packer{w: s.w, room: int(min(int64(s.w.repo.packSize), s.size))}
+	}
 	c.m.hashers = &s.w.repo.hashers
 	c.m.hashes = func(ctx context.Context, id PackID, slot, n uint32) ([]Hash, error) {
 		return s.w.repo.reader.hashes(ctx, id, slot, n)
@@ -404,7 +411,20 @@ func (s *imageStore) collect(ctx context.Context, ordered <-chan *spanJob) (Imag
 		c.ref.Tables = c.ref.Tables[:len(c.ref.Tables)-1]
 	}
 	c.st.Data, c.st.LeftOut = c.ref.Data, c.ref.Left
+	if c.data == nil {
+		return c.ref, c.st, nil
+	}
 	return c.ref, c.st, c.data.flush(ctx)
+}
+
+// put gives a new chunk its place.
+func (c *collector) put(s slotInfo, body []byte) (Address, error) {
+	if c.data != nil {
+		return c.data.add(c.ctx, s, body)
+	}
+	c.s.w.metaMu.Lock()
+	defer c.s.w.metaMu.Unlock()
+	return c.s.w.meta.add(c.ctx, s, body)
 }
 
 // job adds the items of one job to the map.
@@ -448,7 +468,7 @@ func (c *collector) chunk(it *item, arena []byte, bytes int64) error {
 	if !it.known {
 		if it.addr, it.known = c.s.w.index.recent(it.hash); !it.known {
 			body := arena[it.off : it.off+it.n]
-			a, err := c.data.add(c.ctx, slotInfo{Hash: it.hash, Raw: it.pages * pageSize, Method: it.method, Kind: kindData}, body)
+			a, err := c.put(slotInfo{Hash: it.hash, Raw: it.pages * pageSize, Method: it.method, Kind: kindData}, body)
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"bytes"
 	"context"
 	"crypto/cipher"
 	"crypto/sha256"
@@ -241,9 +242,25 @@ func (r *Repo) RemoveKey(ctx context.Context, id ID) error {
 // putTwice stores a small, vital object and its second copy.
 func putTwice(ctx context.Context, s Store, name string, b []byte) error {
 	for _, n := range []string{copyName(name), name} {
-		if err := s.Put(ctx, n, b); err != nil {
-			return fmt.Errorf("repo: put %s: %w", n, err)
+		if err := putBack(ctx, s, n, b); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// putBack stores an object without which nothing can be read, and reads it
+// back: a store that lost or cut it must be found out now.
+func putBack(ctx context.Context, s Store, name string, b []byte) error {
+	if err := s.Put(ctx, name, b); err != nil {
+		return fmt.Errorf("repo: put %s: %w", name, err)
+	}
+	got, err := readObject(ctx, s, name)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(got, b) {
+		return fmt.Errorf("repo: put %s: the store gives back other bytes", name)
 	}
 	return nil
 }

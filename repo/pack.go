@@ -106,6 +106,9 @@ func parseDirectory(b []byte, data uint64) ([]slotInfo, error) {
 		if s.Stored < tagSize || s.Raw == 0 || s.Kind >= chunkKinds {
 			return nil, fmt.Errorf("slot %d: %d bytes stored for %d, kind %d", i, s.Stored, s.Raw, s.Kind)
 		}
+		if s.Kind == kindData && (s.Raw%pageSize != 0 || s.Raw > maxChunkPages*pageSize) {
+			return nil, fmt.Errorf("slot %d: a chunk of %d bytes", i, s.Raw)
+		}
 		sum += uint64(s.Stored)
 	}
 	if sum != data {

@@ -41,7 +41,7 @@ type packer struct {
 // full before.
 func (p *packer) add(ctx context.Context, s slotInfo, body []byte) (Address, error) {
 	s.Stored = uint32(len(body) + tagSize)
-	if p.cur != nil && (len(p.cur.slots) == maxSlots || len(p.cur.buf)-packFront+int(s.Stored) > maxPack) {
+	if p.cur != nil && (len(p.cur.slots) == maxSlots || len(p.cur.buf)-packFront+int(s.Stored) > p.w.repo.packSize) {
 		if err := p.flush(ctx); err != nil {
 			return Address{}, err
 		}

@@ -49,6 +49,9 @@ func (d *directory) locate(r *run, page uint32) (slot, first uint32) {
 	return slot, r.first + d.sums[slot] - d.sums[r.slot]
 }
 
+// end is the length of the whole pack.
+func (d *directory) end() int64 { return d.offs[len(d.slots)] }
+
 // size is roughly what the directory takes in memory.
 func (d *directory) size() int64 { return int64(len(d.slots))*56 + 200 }
 
@@ -65,9 +68,16 @@ type reader struct {
 
 	mu       sync.Mutex
 	dirs     *lru[PackID, *directory]
-	tables   *lru[Hash, *table]
-	segments *lru[Hash, *segment]
+	tables   *lru[partKey, *table]
+	segments *lru[partKey, *segment]
 	wait     map[PackID]*dirFlight
+}
+
+// partKey is a part of a map at its place: the same part may lie whole at one
+// and damaged at another.
+type partKey struct {
+	addr Address
+	hash Hash
 }
 
 type dirFlight struct {
@@ -79,8 +89,8 @@ type dirFlight struct {
 func newReader(r *Repo, cache int64, workers int) *reader {
 	x := &reader{r: r, chunks: newChunkCache(cache), work: make(chan struct{}, workers), fetch: make(chan struct{}, 16),
 		ahead: make(chan struct{}, 8), wait: map[PackID]*dirFlight{},
-		dirs: newLRU[PackID, *directory](max(cache/4, 8<<20)), tables: newLRU[Hash, *table](4 << 20),
-		segments: newLRU[Hash, *segment](max(cache/8, 8<<20))}
+		dirs: newLRU[PackID, *directory](max(cache/4, 8<<20)), tables: newLRU[partKey, *table](4 << 20),
+		segments: newLRU[partKey, *segment](max(cache/8, 8<<20))}
 	x.ctx, x.stop = context.WithCancel(context.Background())
 	return x
 }
@@ -162,16 +172,20 @@ func (x *reader) moved(ctx context.Context, id PackID) (*directory, error) {
 	if err := json.Unmarshal(b, &rec); err != nil {
 		return nil, corrupt(name, err)
 	}
-	if rec.Slots == 0 || rec.Slots > maxSlots {
-		return nil, corrupt(name, fmt.Errorf("%d slots", rec.Slots))
+	if rec.Slots == 0 || rec.Slots > maxSlots || len(rec.Runs) > maxSlots {
+		return nil, corrupt(name, fmt.Errorf("%d slots in %d runs", rec.Slots, len(rec.Runs)))
 	}
 	slots, moved := make([]slotInfo, rec.Slots), make([]Address, rec.Slots)
+	targets := map[PackID][]slotInfo{}
 	for _, m := range rec.Runs {
-		_, there, err := x.r.readDirectory(ctx, m.Pack)
-		if err != nil {
-			return nil, err
+		there, ok := targets[m.Pack]
+		if !ok {
+			if _, there, err = x.r.readDirectory(ctx, m.Pack); err != nil {
+				return nil, err
+			}
+			targets[m.Pack] = there
 		}
-		if m.N > rec.Slots || m.From > rec.Slots-m.N || int(m.Slot)+int(m.N) > len(there) {
+		if m.N > rec.Slots || m.From > rec.Slots-m.N || int64(m.Slot)+int64(m.N) > int64(len(there)) {
 			return nil, corrupt(name, errors.New("a run does not fit"))
 		}
 		for i := range m.N {
@@ -212,13 +226,16 @@ func (x *reader) verified(ctx context.Context, seg *segment, i int) (*directory,
 	if err := fits(d, r); err != nil {
 		return nil, err
 	}
-	if seg.verified != nil && seg.verified.has(i) {
+	// What a moved record says is not the pack's own and may be another one
+	// the next time: it is compared every time.
+	keep := seg.verified != nil && d.moved == nil
+	if keep && seg.verified.has(i) {
 		return d, nil
 	}
 	if err := x.verify(d, r); err != nil {
 		return nil, err
 	}
-	if seg.verified != nil {
+	if keep {
 		seg.verified.set(i)
 	}
 	return d, nil
@@ -285,6 +302,9 @@ func (x *reader) slots(ctx context.Context, d *directory, slot, n uint32) ([][]b
 	length := d.offs[slot+n] - d.offs[slot]
 	b, err := readRange(ctx, x.r.store, packName(d.id), d.offs[slot], length)
 	<-x.fetch
+	if isNotExist(err) {
+		return x.gone(ctx, d, slot, n, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -294,21 +314,61 @@ func (x *reader) slots(ctx context.Context, d *directory, slot, n uint32) ([][]b
 	return x.decode(ctx, d, slot, n, b)
 }
 
+// gone reads slots of a pack that has been deleted since its directory was
+// read, if prune left word where they are.
+func (x *reader) gone(ctx context.Context, old *directory, slot, n uint32, missing error) ([][]byte, error) {
+	d, err := x.moved(ctx, old.id)
+	if isNotExist(err) {
+		return nil, missing
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(d.slots) != len(old.slots) {
+		return nil, corrupt(movedName(old.id), fmt.Errorf("%d slots of a pack of %d", len(d.slots), len(old.slots)))
+	}
+	d.slots = old.slots
+	return x.movedSlots(ctx, d, slot, n)
+}
+
 func (x *reader) movedSlots(ctx context.Context, d *directory, slot, n uint32) ([][]byte, error) {
 	var out [][]byte
 	for i := range n {
-		a := d.moved[slot+i]
-		there, err := x.directory(ctx, a.Pack)
+		there, at, err := x.follow(ctx, d, slot+i)
 		if err != nil {
 			return nil, err
 		}
-		b, err := x.slots(ctx, there, a.Slot, 1)
+		b, err := x.slots(ctx, there, at, 1)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, b[0])
 	}
 	return out, nil
+}
+
+// maxMoves bounds how often a slot may have been moved since its record was
+// read: a record itself names only packs that are there.
+const maxMoves = 8
+
+// follow finds the pack where a moved slot lies now.
+func (x *reader) follow(ctx context.Context, d *directory, slot uint32) (*directory, uint32, error) {
+	want := d.slots[slot].Hash
+	for range maxMoves {
+		a := d.moved[slot]
+		there, err := x.directory(ctx, a.Pack)
+		if err != nil {
+			return nil, 0, err
+		}
+		if int(a.Slot) >= len(there.slots) || there.slots[a.Slot].Hash != want {
+			return nil, 0, corrupt(movedName(d.id), fmt.Errorf("slot %d is not at %s", slot, a))
+		}
+		if there.moved == nil {
+			return there, a.Slot, nil
+		}
+		d, slot = there, a.Slot
+	}
+	return nil, 0, corrupt(movedName(d.id), errors.New("it has been moved too often"))
 }
 
 // decode opens slots that lie behind each other in b, in parallel where there

@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -57,6 +58,8 @@ type Repo struct {
 	hashers hashers
 	codecs  *codecs
 	reader  *reader
+
+	packSize int // bytes of slots that a pack is filled with; tests make it small
 }
 
 // config is the open part of the config object.
@@ -102,7 +105,7 @@ func newRepo(s Store, o Options) *Repo {
 	if o.OnRecover == nil {
 		o.OnRecover = func(string) {}
 	}
-	return &Repo{store: s, clock: o.Clock, rand: o.Rand, opts: o}
+	return &Repo{store: s, clock: o.Clock, rand: o.Rand, opts: o, packSize: maxPack}
 }
 
 // start makes what depends on the keys.
@@ -203,10 +206,7 @@ func (r *Repo) writeConfig(ctx context.Context, secrets configSecrets) error {
 	if err != nil {
 		return err
 	}
-	if err := r.store.Put(ctx, configName, b); err != nil {
-		return fmt.Errorf("repo: put %s: %w", configName, err)
-	}
-	return nil
+	return putBack(ctx, r.store, configName, b)
 }
 
 // putObjectUnder stores the second copy of config first: the repository
@@ -221,10 +221,7 @@ func (r *Repo) putObjectUnder(ctx context.Context, name string, clear, payload [
 		return nil, err
 	}
 	b := sealObject(a, r.keys.repo, name, h, clear, payload, false)
-	if err := r.store.Put(ctx, copyName(name), b); err != nil {
-		return nil, fmt.Errorf("repo: put %s: %w", copyName(name), err)
-	}
-	return b, nil
+	return b, putBack(ctx, r.store, copyName(name), b)
 }
 
 // openMaster is the master key of a repository without encryption.
@@ -235,72 +232,84 @@ func openMaster(id ID) []byte {
 	return m
 }
 
-// Open opens the repository in s: ErrNoRepository, ErrWrongPassword.
+// Open opens the repository in s: ErrNoRepository, ErrWrongPassword. Where one
+// copy of its config is damaged the other stands in.
 func Open(ctx context.Context, s Store, o Options) (*Repo, error) {
 	r := newRepo(s, o)
-	name, b, err := r.readConfig(ctx)
-	if err != nil {
-		return nil, err
+	var secret *Secret
+	b, first := readObject(ctx, s, configName)
+	if first == nil {
+		first = r.openWith(ctx, b, &secret)
 	}
-	r.keys = keyring{repo: r.config.ID, cipher: cipherNone, master: openMaster(r.config.ID)}
-	if r.config.Cipher == nameGCM {
-		if o.Unlock == nil {
-			return nil, fmt.Errorf("repo: the repository is encrypted: %w", ErrWrongPassword)
-		}
-		secret, err := o.Unlock(ctx)
-		if err != nil {
+	if first == nil {
+		return r, r.start()
+	}
+	again, err := readObject(ctx, s, copyName(configName))
+	if isNotExist(first) && isNotExist(err) {
+		return nil, fmt.Errorf("repo: open: %w", ErrNoRepository)
+	}
+	if err != nil || bytes.Equal(b, again) {
+		return nil, first
+	}
+	var future *FormatError
+	if errors.As(first, &future) && differing(b, again) > 1 {
+		return nil, first // not one flipped bit: a newer program wrote it
+	}
+	if err := r.openWith(ctx, again, &secret); err != nil {
+		if isNotExist(first) {
 			return nil, err
 		}
-		r.keys.cipher = cipherGCM
-		if r.keys.master, err = unlock(ctx, s, r.config.ID, secret, r.opts.OnRecover); err != nil {
-			return nil, fmt.Errorf("repo: open: %w", err)
-		}
+		return nil, first
 	}
-	secrets, err := r.openSecrets(b)
-	if err != nil && name == configName {
-		again, rerr := readObject(ctx, s, copyName(configName))
-		if rerr != nil {
-			return nil, err
-		}
-		if secrets, rerr = r.openSecrets(again); rerr != nil {
-			return nil, err
-		}
-		r.opts.OnRecover("config is damaged; its second copy was used")
-		err = nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	r.keys.seed, r.keys.chunkKey = secrets.Seed, secrets.ChunkKey
+	r.opts.OnRecover("config is damaged or missing; its second copy was used")
 	return r, r.start()
 }
 
-// readConfig reads the open part of config or, failing that, of its copy.
-func (r *Repo) readConfig(ctx context.Context) (name string, b []byte, err error) {
-	var first error
-	for _, n := range []string{configName, copyName(configName)} {
-		b, err = readObject(ctx, r.store, n)
-		if err == nil {
-			if r.config, err = parseConfig(b); err == nil {
-				if n != configName {
-					r.opts.OnRecover("config is damaged or missing; its second copy was used")
-				}
-				return n, b, nil
-			}
-			err = corrupt(n, err)
+// differing counts the bytes in which a and b differ.
+func differing(a, b []byte) int {
+	n := max(len(a), len(b)) - min(len(a), len(b))
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			n++
 		}
-		if first == nil {
-			first = err
-		}
+	}
+	return n
+}
+
+// openWith opens the repository by one copy of its config. The secret is asked
+// for once.
+func (r *Repo) openWith(ctx context.Context, b []byte, secret **Secret) error {
+	var err error
+	if r.config, err = parseConfig(b); err != nil {
 		var future *FormatError
 		if errors.As(err, &future) {
-			return "", nil, err
+			return fmt.Errorf("repo: open: %w", err)
+		}
+		return corrupt(configName, err)
+	}
+	r.keys = keyring{repo: r.config.ID, cipher: cipherNone, master: openMaster(r.config.ID)}
+	if r.config.Cipher == nameGCM {
+		if r.opts.Unlock == nil {
+			return fmt.Errorf("repo: the repository is encrypted: %w", ErrWrongPassword)
+		}
+		if *secret == nil {
+			given, err := r.opts.Unlock(ctx)
+			if err != nil {
+				return err
+			}
+			*secret = &given
+		}
+		r.keys.cipher = cipherGCM
+		if r.keys.master, err = unlock(ctx, r.store, r.config.ID, **secret, r.opts.OnRecover); err != nil {
+			return fmt.Errorf("repo: open: %w", err)
 		}
 	}
-	if isNotExist(first) && isNotExist(err) {
-		return "", nil, fmt.Errorf("repo: open: %w", ErrNoRepository)
+	secrets, err := r.openSecrets(b)
+	if err != nil {
+		return err
 	}
-	return "", nil, first
+	r.keys.seed, r.keys.chunkKey = secrets.Seed, secrets.ChunkKey
+	return nil
 }
 
 func parseConfig(b []byte) (config, error) {
