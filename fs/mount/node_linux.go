@@ -231,6 +231,8 @@ var (
 )
 
 func (h *handle) Read(ctx context.Context, p []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	ctx, end := reading(ctx)
+	defer end()
 	n, err := h.h.ReadAt(ctx, p, off)
 	if e := errno(err); e != 0 {
 		return nil, e
