@@ -39,7 +39,7 @@ func pagesOf(n int64) int64 { return (n + pageSize - 1) / pageSize }
 // spanBuffer holds one span while it is cut: its bytes and what each page is.
 // The bytes of a unit are there once the unit has been loaded.
 type spanBuffer struct {
-	data  []byte // spanSize
+	data  []byte // spanSize, or the whole image where that is less
 	kinds [spanPages]pieceKind
 }
 

@@ -111,7 +111,7 @@ func (k *spanWorker) load(ctx context.Context, j *spanJob, unit int, start, end 
 		return err
 	}
 	if k.buf.data == nil {
-		k.buf.data = make([]byte, spanSize)
+		k.buf.data = make([]byte, min(spanSize, (k.s.size+unitSize-1)/unitSize*unitSize))
 	}
 	base := start - int64(unit)*unitSize
 	for u, at := unit, start; at < end; u, at = u+1, at+unitSize {
@@ -145,7 +145,7 @@ func (k *spanWorker) load(ctx context.Context, j *spanJob, unit int, start, end 
 		}
 		at = e
 	}
-	padded := min((end-base+unitSize-1)/unitSize*unitSize, spanSize)
+	padded := min((end-base+unitSize-1)/unitSize*unitSize, int64(len(k.buf.data)))
 	clear(k.buf.data[end-base : padded])
 	for u, at := unit, start; at < end; u, at = u+1, at+unitSize {
 		k.loaded[u] = true
