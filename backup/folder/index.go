@@ -13,7 +13,7 @@ import (
 
 const (
 	maxDepth = 16
-	maxFiles = 200_000
+	maxFiles = 200_000 // and folders
 )
 
 // index lists the files of the folder that matter, by slash-separated paths
@@ -40,11 +40,14 @@ func readIndex(ctx context.Context, root *os.Root, deep bool) (*index, error) {
 	x := &index{byName: make(map[string][]string), byDir: make(map[string][]string), broken: make(map[string]error)}
 	count := 0
 	err := iofs.WalkDir(root.FS(), ".", func(name string, e iofs.DirEntry, err error) error {
+		count++
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
 			return err
+		case count > maxFiles:
+			return &TooLargeError{fmt.Sprintf("more than %d files", maxFiles)}
 		case e.IsDir() && name != ".":
 			if !deep || skipDir(e.Name()) {
 				return iofs.SkipDir
@@ -55,9 +58,6 @@ func readIndex(ctx context.Context, root *os.Root, deep bool) (*index, error) {
 			return nil
 		case e.IsDir():
 			return nil
-		}
-		if count++; count > maxFiles {
-			return &TooLargeError{fmt.Sprintf("more than %d files", maxFiles)}
 		}
 		x.add(root, name, e)
 		return nil

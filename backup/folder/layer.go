@@ -209,7 +209,11 @@ func (o *opener) chain(ctx context.Context, name string) (*chain, error) {
 		if len(c.layers) == maxLayers {
 			return nil, &diskError{"chain-too-long", fmt.Errorf("has more than %d parents", maxLayers-1)}
 		}
-		p, err := o.parent(ctx, c.root())
+		whose := "its parent"
+		if len(c.layers) > 1 {
+			whose = fmt.Sprintf("the parent of %s", path.Base(c.root().name))
+		}
+		p, err := o.parent(ctx, c.root(), whose)
 		if err != nil {
 			return nil, err
 		}
@@ -247,8 +251,9 @@ func merge(layers []*layer) (disk.Disk, error) {
 const maxCandidates = 256
 
 // parent finds the parent of l: files with the name it knows, near ones
-// first, then whatever disk lies beside it. Only its identity decides.
-func (o *opener) parent(ctx context.Context, l *layer) (*layer, error) {
+// first, then whatever disk lies beside it. Only its identity decides. whose is
+// what errors call it.
+func (o *opener) parent(ctx context.Context, l *layer, whose string) (*layer, error) {
 	names, err := l.parentNames(ctx)
 	if err != nil {
 		return nil, &diskError{"disk-damaged", err}
@@ -284,18 +289,17 @@ func (o *opener) parent(ctx context.Context, l *layer) (*layer, error) {
 			return p, nil
 		}
 		if i < byName && wrong == "" {
-			wrong = fmt.Sprintf("%s is another disk than its parent, or was changed since", f)
+			wrong = fmt.Sprintf("%s is not %s, or was changed since", f, whose)
 			if err != nil {
-				wrong = fmt.Sprintf("its parent %s: %v", f, err)
+				wrong = fmt.Sprintf("%s, %s: %v", whose, f, err)
 			}
 		}
 	}
 	if wrong != "" {
-		return nil, &diskError{"parent-wrong", fmt.Errorf("%s: %s", path.Base(l.name), wrong)}
+		return nil, &diskError{"parent-wrong", errors.New(wrong)}
 	}
-	name := "its parent"
 	if len(names) > 0 {
-		name += " " + names[0]
+		whose += ", " + names[0] + ","
 	}
-	return nil, &diskError{"parent-missing", fmt.Errorf("%s: %s is not in the folder", path.Base(l.name), name)}
+	return nil, &diskError{"parent-missing", fmt.Errorf("%s is not in the folder", whose)}
 }

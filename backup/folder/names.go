@@ -154,6 +154,11 @@ func diskFileName(s string) string {
 	if clean == "" {
 		clean = "disk"
 	}
+	device, _, _ := strings.Cut(strings.ToUpper(clean), ".")
+	if slices.Contains([]string{"CON", "PRN", "AUX", "NUL"}, device) || len(device) == 4 && device[3] >= '0' && device[3] <= '9' &&
+		(strings.HasPrefix(device, "COM") || strings.HasPrefix(device, "LPT")) {
+		clean = "_" + clean
+	}
 	return clean + ".vhdx"
 }
 

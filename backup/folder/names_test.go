@@ -89,11 +89,24 @@ func TestDisksAreNamedAfterTheirRoot(t *testing.T) {
 func TestDiskNamesAreUniqueAndSafe(t *testing.T) {
 	taken := make(map[string]bool)
 	var got []string
-	for _, s := range []string{"os", "OS", "os", "a:b/c", "", strings.Repeat("ü", 200)} {
+	for _, s := range []string{"os", "OS", "os", "a:b/c", "", "con", "com1.old", strings.Repeat("ü", 200)} {
 		got = append(got, uniqueName(taken, s, "SCSI 0-1"))
 	}
-	want := []string{"os.vhdx", "OS SCSI 0-1.vhdx", "os SCSI 0-1+.vhdx", "a_b_c.vhdx", "disk.vhdx", strings.Repeat("ü", 90) + ".vhdx"}
+	want := []string{"os.vhdx", "OS SCSI 0-1.vhdx", "os SCSI 0-1+.vhdx", "a_b_c.vhdx", "disk.vhdx", "_con.vhdx", "_com1.old.vhdx", strings.Repeat("ü", 90) + ".vhdx"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)
 	}
+}
+
+func FuzzWindowsPaths(f *testing.F) {
+	for _, s := range []string{`C:\Disks\a.vhdx`, `\\s\h\a`, `\\?\UNC\s\h\a`, `\\.\PhysicalDrive0`, `..\a`, `a:b`, "a\x00"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, part := range append(winParts(s), baseName(s), diskFileName(s)) {
+			if part == ".." || part == "." || strings.ContainsAny(part, "/\\\x00:") || len(part) > 32<<10 {
+				t.Errorf("%q gives %q", s, part)
+			}
+		}
+	})
 }

@@ -77,8 +77,9 @@ func typeOf(s string) Type {
 	return Type(s)
 }
 
-// checkpoint tells the ids of a checkpoint from those of its machine. Real
-// files name the machine in one place and the checkpoint in the other.
+// checkpoint tells the id of a checkpoint from that of its machine. No file of
+// a real checkpoint was seen yet: whoever knows the file's name should trust
+// that more, and the order of the disks more than the parent named here.
 func checkpoint(n *Node, global, logical string) *Checkpoint {
 	p := &Checkpoint{ID: cmp.Or(logical, global)}
 	for _, path := range []string{"settings/global/parent_logical_id", "properties/parent_logical_id", "properties/parent_id"} {
@@ -139,7 +140,8 @@ func templateName(id string) string {
 	return ""
 }
 
-// tpmEnabled looks for a switch: the device alone says nothing.
+// tpmEnabled looks for a switch: the device alone says nothing. The names of
+// the switch were not seen in a real file yet.
 func tpmEnabled(n *Node) bool {
 	return n.Child("Enabled").Bool() || n.Child("TpmEnabled").Bool()
 }

@@ -5,31 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"vitrine/backup/vmconfig"
+	"vitrine/fs/disk/disktest"
 )
 
 // testData returns a file of the foreign test data, or skips the test.
-func testData(t testing.TB, name string) []byte {
-	t.Helper()
-	dir := os.Getenv("VITRINE_TEST_DATA")
-	for up := "."; dir == ""; up = filepath.Join("..", up) {
-		if _, err := os.Stat(filepath.Join(up, "go.mod")); err == nil {
-			dir = filepath.Join(up, "..", "shared", "data")
-		} else if len(up) > 60 {
-			t.Fatal("no go.mod above")
-		}
-	}
-	b, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
-	if err != nil {
-		t.Skipf("foreign test data is missing (%v): put it beside the checkout or set VITRINE_TEST_DATA", err)
-	}
-	return b
-}
+func testData(t testing.TB, name string) []byte { return disktest.File(t, name) }
 
 const (
 	realVMCX  = "dissect.target/EC04F346-DB96-4700-AF5B-77B3C56C38BD.vmcx"
