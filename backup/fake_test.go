@@ -151,7 +151,7 @@ func (h *fakeHost) VMs(context.Context) ([]backup.VM, error) {
 
 func (h *fakeHost) find(vm backup.VM) *fakeVM {
 	for _, v := range h.vms {
-		if v.vm.Source == vm.Source {
+		if v.vm.Source == vm.Source && v.vm.ID == vm.ID {
 			return v
 		}
 	}

@@ -15,15 +15,15 @@ import (
 	"vitrine/repo"
 )
 
-// runMachine backs up one machine into its report.
-func runMachine(ctx context.Context, r *repo.Repo, h Host, o Options, m *MachineReport) {
-	if err := backupMachine(ctx, r, h, o, m); err != nil {
+// runMachine backs up one machine, which the host knows as vm, into its report.
+func runMachine(ctx context.Context, r *repo.Repo, h Host, o Options, vm VM, m *MachineReport) {
+	if err := backupMachine(ctx, r, h, o, vm, m); err != nil {
 		m.Err = errors.Join(m.Err, fmt.Errorf("backup: %s: %w", m.VM.Name, err))
 	}
 }
 
-func backupMachine(ctx context.Context, r *repo.Repo, h Host, o Options, m *MachineReport) (err error) {
-	if err := choose(ctx, h, o.Method, m); err != nil {
+func backupMachine(ctx context.Context, r *repo.Repo, h Host, o Options, vm VM, m *MachineReport) (err error) {
+	if m.Method, err = choose(ctx, h, vm, o.Method); err != nil {
 		return err
 	}
 	past, err := loadHistory(ctx, r, m.VM.ID)
@@ -37,7 +37,7 @@ func backupMachine(ctx context.Context, r *repo.Repo, h Host, o Options, m *Mach
 	defer func() { err = errors.Join(err, w.Close()) }()
 
 	started := o.Clock()
-	sess, err := h.Snapshot(ctx, m.VM, m.Method)
+	sess, err := h.Snapshot(ctx, vm, m.Method)
 	if err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
@@ -78,27 +78,26 @@ func backupMachine(ctx context.Context, r *repo.Repo, h Host, o Options, m *Mach
 }
 
 // choose picks the method: the one asked for, or the first that works.
-func choose(ctx context.Context, h Host, asked Method, m *MachineReport) error {
-	methods := m.VM.Methods
+func choose(ctx context.Context, h Host, vm VM, asked Method) (Method, error) {
+	methods := vm.Methods
 	if asked != "" {
 		methods = []Method{asked}
 	}
 	var unmet []error
 	for _, method := range methods {
-		err := h.Check(ctx, m.VM, method)
+		err := h.Check(ctx, vm, method)
 		if err == nil {
-			m.Method = method
-			return nil
+			return method, nil
 		}
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return "", ctx.Err()
 		}
 		unmet = append(unmet, err)
 	}
 	if len(unmet) == 0 {
-		return errors.New("the host offers no method for this machine")
+		return "", errors.New("the host offers no method for this machine")
 	}
-	return errors.Join(unmet...)
+	return "", errors.Join(unmet...)
 }
 
 // point begins the restore point.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"vitrine/repo"
@@ -55,7 +56,7 @@ type Report struct {
 // Point and an Err: the point is good, but the machine could not be given back
 // as it should.
 type MachineReport struct {
-	VM       VM
+	VM       VM // with the name and id that it is kept under
 	Method   Method
 	Point    *repo.RestorePoint // nil when there is none
 	Disks    []DiskReport
@@ -131,6 +132,7 @@ func Run(ctx context.Context, r *repo.Repo, h Host, o Options) (*Report, error) 
 	if len(vms) == 0 {
 		return nil, errors.New("there is no machine to back up")
 	}
+	found := slices.Clone(vms) // as the host knows them
 	if o.As != "" {
 		if len(vms) > 1 {
 			return nil, fmt.Errorf("%d machines cannot all be backed up as %s", len(vms), o.As)
@@ -140,10 +142,10 @@ func Run(ctx context.Context, r *repo.Repo, h Host, o Options) (*Report, error) 
 		}
 	}
 	report := &Report{Started: o.Clock()}
-	for _, vm := range vms {
+	for i, vm := range vms {
 		m := MachineReport{VM: vm, Started: o.Clock()}
 		if m.Err = twin(vms, vm); m.Err == nil {
-			runMachine(ctx, r, h, o, &m)
+			runMachine(ctx, r, h, o, found[i], &m)
 		}
 		m.Finished = o.Clock()
 		report.Machines = append(report.Machines, m)
