@@ -165,23 +165,7 @@ func (d *demo) readFile(m machine, point string) error {
 		}
 		return d.show("debugfs", "-R", "cat "+noteName, fmt.Sprintf("%s?offset=%d", raw[0], volumeAt))
 	}
-	vhdx := filepath.Join(point, m.name+".vhdx")
-	volume := d.path("7z", "volume.ntfs")
-	if err := d.quiet("7z", "e", "-y", "-o"+d.path("7z"), vhdx); err != nil {
-		return err
-	}
-	names, err := filepath.Glob(d.path("7z", "*"))
-	if err != nil || len(names) != 1 {
-		return fmt.Errorf("7z: %q, %v", names, err)
-	}
-	if err := os.Rename(names[0], volume); err != nil {
-		return err
-	}
-	fmt.Printf("\n   7z took the volume out of %s\n", strings.TrimPrefix(vhdx, d.dir+"/"))
-	if err := d.show("7z", "e", "-so", volume, noteName); err != nil {
-		return err
-	}
-	return os.Remove(volume)
+	return d.show("7z", "e", "-so", filepath.Join(point, m.name+".vhdx"), noteName)
 }
 
 // splice copies the machine's volume to its place on a raw disk.
