@@ -89,7 +89,7 @@ func TestHostileContainersAreRefused(t *testing.T) {
 		"object table signature":    func(b []byte) { b[tableAt]++ },
 		"object count":              func(b []byte) { le.PutUint32(b[tableAt+4:], 1<<32-1) },
 		"object count past the end": func(b []byte) { le.PutUint32(b[tableAt+4:], 16000) },
-		"object checksum":           func(b []byte) { b[tableAt+8+5]++ },
+		"object checksum":           func(b []byte) { b[tableAt+8+1]++ },
 		"object outside":            func(b []byte) { putObject(b, 200, 2, 1<<62, 4096) },
 		"object wraps":              func(b []byte) { putObject(b, 200, 3, 1<<64-1, 1<<32-1) },
 		"table lists itself":        func(b []byte) { putObject(b, 200, 1, tableAt, 4096) },
@@ -148,6 +148,78 @@ func TestOneHeaderIsEnough(t *testing.T) {
 	}
 }
 
+func TestNewerHeaderCounts(t *testing.T) {
+	for _, c := range []struct {
+		first, second uint16
+		good          int // the header that leads to the log
+	}{{2, 1, 0}, {1, 2, 4096}, {0, 0xffff, 0}, {0xffff, 0, 4096}} {
+		b := vmconfigtest.VMCX(vmconfigtest.Tree(gen2()))
+		le.PutUint16(b[8:], c.first)
+		le.PutUint16(b[4096+8:], c.second)
+		le.PutUint64(b[4096-c.good+26:], 1<<40) // the other one leads nowhere
+		seal(b[:46], 4)
+		seal(b[4096:4096+46], 4)
+		if _, err := parse(b); err != nil {
+			t.Errorf("sequences %d and %d: %v", c.first, c.second, err)
+		}
+	}
+}
+
+// A table is written anew in another place before the old one is given up.
+func TestNewerKeyTableCounts(t *testing.T) {
+	for _, c := range []struct {
+		old, new uint16
+		name     string
+	}{{1, 2, "new"}, {2, 1, "old"}, {0xffff, 0, "new"}, {0, 0xffff, "old"}} {
+		root := func(name string) *vmconfig.Node {
+			return &vmconfig.Node{Children: []*vmconfig.Node{{Name: name}}}
+		}
+		b, again := vmconfigtest.VMCX(root("old")), vmconfigtest.VMCX(root("new"))
+		table := again[firstTable(again):][:4096]
+		putObject(b, 1, 2, uint64(len(b)), 4096)
+		le.PutUint16(b[firstTable(b)+4:], c.old)
+		seal(b[firstTable(b):][:10], 6)
+		le.PutUint16(table[4:], c.new)
+		seal(table[:10], 6)
+		got, err := tree(append(b, table...))
+		if err != nil || len(got.Children) != 1 || got.Children[0].Name != c.name {
+			t.Errorf("sequences %d and %d: got %+v, %v", c.old, c.new, got, err)
+		}
+	}
+}
+
+func TestChildrenAreInTheOrderOfTheirInsertion(t *testing.T) {
+	b := vmconfigtest.VMCX(&vmconfig.Node{Children: []*vmconfig.Node{{Name: "a"}, {Name: "b"}, {Name: "c"}}})
+	off := firstTable(b) + 10
+	for _, inserted := range []uint32{3, 1, 2} {
+		le.PutUint32(b[off+16:], inserted)
+		resealEntry(b, off)
+		off += int(le.Uint32(b[off+2:]))
+	}
+	root, err := tree(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := ""
+	for _, n := range root.Children {
+		got += n.Name
+	}
+	if got != "bca" {
+		t.Errorf("got %s, want bca", got)
+	}
+}
+
+func TestValuesStayInTheirFileObject(t *testing.T) {
+	b := vmconfigtest.VMCX(&vmconfig.Node{Children: []*vmconfig.Node{{Name: "ram", Value: make([]byte, 3000)}}})
+	off := firstTable(b) + 10
+	pointer := off + 21 + len("ram") + 1
+	le.PutUint32(b[pointer:], 3001)
+	resealEntry(b, off)
+	if _, err := tree(b); err == nil {
+		t.Error("a value longer than its object was accepted")
+	}
+}
+
 func TestTruncatedContainersAreRefused(t *testing.T) {
 	b := vmconfigtest.VMCX(vmconfigtest.Tree(gen2()))
 	for n := 0; n < len(b); n += 97 {
@@ -189,6 +261,7 @@ func TestDeepAndWideTreesAreRefused(t *testing.T) {
 		"long xml":      []byte("<a>" + strings.Repeat("x", 5<<20) + "</a>"),
 		"endless tag":   []byte("<" + strings.Repeat("a", 1<<20)),
 		"entity":        []byte(`<!DOCTYPE a [<!ENTITY b "bbbb">]><a>&b;</a>`),
+		"document type": []byte(`<!DOCTYPE a><a></a>`),
 		"two roots":     []byte("<a></a><b></b>"),
 		"no root":       []byte("<!-- -->"),
 		"open":          []byte("<a><b></b>"),
