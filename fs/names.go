@@ -32,10 +32,11 @@ func safeNameRoom(s string, room int) string {
 		return r
 	}, strings.ToValidUTF8(s, "�"))
 	s = trimEnd(s)
-	base, ext := splitExt(s)
-	if reserved(base) {
-		base += "_"
+	if reserved(s) {
+		first, _, _ := strings.Cut(s, ".")
+		s = first + "_" + s[len(first):]
 	}
+	base, ext := splitExt(s)
 	if len(ext) > 32 {
 		base, ext = base+ext, ""
 	}
@@ -77,8 +78,8 @@ func cut(s string, n int) string {
 
 // reserved reports whether Windows keeps the name for a device, whatever
 // follows its first dot.
-func reserved(base string) bool {
-	name, _, _ := strings.Cut(base, ".")
+func reserved(name string) bool {
+	name, _, _ = strings.Cut(name, ".")
 	name = strings.ToUpper(strings.TrimRight(name, " "))
 	switch name {
 	case "CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$":
