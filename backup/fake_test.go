@@ -59,7 +59,6 @@ type fakeDisk struct {
 	open  atomic.Int64
 	track map[string][][2]int64 // by tracking id: what changed since
 	fail  error                 // of reads
-	liar  bool                  // its tracking names bytes behind its end
 }
 
 func (d *fakeDisk) Size() int64           { return int64(len(d.data)) }

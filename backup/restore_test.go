@@ -27,7 +27,7 @@ func restorable(t *testing.T) (*repo.Repo, *repo.RestorePoint, *fakeDisk) {
 	d := newDisk("SQL01-os.vhdx", 9<<20+512)
 	vm := newVM(sqlID, "SQL01", d, newDisk("SQL01-data.vhdx", 1<<20))
 	when := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
-	vm.contents.Files = fstest.MapFS{"Virtual Machines/a.vmcx": {Data: []byte("configuration"), ModTime: when}}
+	vm.contents.Files = fstest.MapFS{"Virtual Machines/a.vmcx": {Data: []byte("configuration"), ModTime: when}, "empty": {ModTime: when}}
 	vm.contents.VM = []byte(`{"name":"SQL01"}`)
 	for _, id := range []string{"c1", "c2"} {
 		vm.contents.Checkpoints = append(vm.contents.Checkpoints, backup.SourceCheckpoint{
@@ -47,7 +47,7 @@ func TestRestoreWritesTheWholeMachine(t *testing.T) {
 	want := []string{
 		"SQL01-data.vhdx", "SQL01-os.vhdx",
 		"checkpoints/a_b_ c (2)/SQL01-os.vhdx", "checkpoints/a_b_ c/SQL01-os.vhdx",
-		"config/Virtual Machines/a.vmcx", "config/vm.json", "restore-point.json",
+		"config/Virtual Machines/a.vmcx", "config/empty", "config/vm.json", "restore-point.json",
 	}
 	if got := tree(t, to); !slices.Equal(got, prefixed("SQL01/", want)) {
 		t.Errorf("restored %q", got)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -47,7 +48,7 @@ func mountInBackground(ctx context.Context, e *env) (err error) {
 	}
 	defer in.Close()
 	c := exec.Command(self, os.Args[1:]...)
-	c.Env = append(os.Environ(), childEnv+"=1")
+	c.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "VITRINE_PASSWORD=") }), childEnv+"=1")
 	c.Stdin, c.Stderr = strings.NewReader(string(secret)), os.Stderr
 	c.ExtraFiles = []*os.File{out}
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -74,12 +74,21 @@ func (b *bars) Begin(_, item string, total int64) backup.Meter {
 			decor.Percentage(decor.WCSyncSpace),
 		),
 		mpb.AppendDecorators(
-			decor.Counters(decor.SizeB1024(0), "% .1f of % .1f", decor.WCSyncSpace),
-			decor.AverageSpeed(decor.SizeB1024(0), "% .0f", decor.WCSyncSpace),
+			decor.Any(func(s decor.Statistics) string { return size(s.Current) + " of " + size(s.Total) }, decor.WCSyncSpace),
+			decor.Any(rate(b.e.now), decor.WCSyncSpace),
 			decor.AverageETA(decor.ET_STYLE_GO, decor.WCSyncSpace),
 		),
 	)
 	return meter{bar, total}
+}
+
+// rate gives the bytes of a second since the bar began.
+func rate(now func() time.Time) func(decor.Statistics) string {
+	began := now()
+	return func(s decor.Statistics) string {
+		seconds := max(now().Sub(began).Seconds(), 0.001)
+		return size(int64(float64(s.Current)/seconds)) + "/s"
+	}
 }
 
 type meter struct {
