@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"hash/crc32"
 	"slices"
 
 	"vitrine/fs/disk"
@@ -123,7 +124,7 @@ func (rs regions) overlap(off, length int64) bool {
 // encodeRegionTable returns the beginning of a region table, up to its last
 // entry, with the checksum of all its 64 KiB; the rest is zeros.
 func encodeRegionTable(rs ...region) []byte {
-	b := make([]byte, regionTableBytes)
+	b := make([]byte, roundUp(16+int64(len(rs))*regionEntryBytes, filePage))
 	copy(b, regionSignature)
 	binary.LittleEndian.PutUint32(b[8:], uint32(len(rs)))
 	used := 16
@@ -137,6 +138,11 @@ func encodeRegionTable(rs ...region) []byte {
 		}
 		used += regionEntryBytes
 	}
-	binary.LittleEndian.PutUint32(b[4:], checksum(b))
+	crc := checksum(b)
+	var rest [filePage]byte
+	for range regionTableBytes/filePage - len(b)/filePage {
+		crc = crc32.Update(crc, castagnoli, rest[:])
+	}
+	binary.LittleEndian.PutUint32(b[4:], crc)
 	return bytes.Clone(b[:used])
 }
