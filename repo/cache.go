@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sort"
 	"strings"
 	"sync"
@@ -29,8 +30,9 @@ type index struct {
 
 	mu    sync.RWMutex
 	ids   []PackID          // by number
+	sizes []int64           // by number: of the whole pack
 	nums  map[PackID]uint32 // numbers of packs
-	live  []bool            // by number: in the store and not condemned
+	live  []bool            // by number: whole in the store and not condemned
 	fresh map[Hash]Address  // not in the file yet
 }
 
@@ -47,14 +49,20 @@ var (
 
 // openIndex opens the cache and brings it up to date.
 func (r *Repo) openIndex(ctx context.Context) (*index, error) {
-	x := &index{r: r, nums: map[PackID]uint32{}, fresh: map[Hash]Address{}}
-	if err := x.openFile(); err != nil {
-		return nil, err
+	for again := false; ; again = true {
+		x := &index{r: r, nums: map[PackID]uint32{}, fresh: map[Hash]Address{}}
+		if err := x.openFile(); err != nil {
+			return nil, err
+		}
+		err := x.update(ctx)
+		if err == nil {
+			return x, nil
+		}
+		err = errors.Join(err, x.close(false))
+		if again || !errors.Is(err, errBroken) {
+			return nil, err
+		}
 	}
-	if err := x.update(ctx); err != nil {
-		return nil, errors.Join(err, x.close(false))
-	}
-	return x, nil
 }
 
 // openFile opens the shared file, or a private one when another writer has it.
@@ -98,16 +106,45 @@ func (x *index) openFile() error {
 	return nil
 }
 
-var errDirty = errors.New("the cache was left dirty or belongs to another repository")
+var (
+	errDirty  = errors.New("the cache was left dirty or belongs to another repository")
+	errBroken = errors.New("the cache file is broken")
+)
+
+// guard calls bbolt, which panics on a file that is broken inside, and faults
+// on one that is cut short. Such a file stays dirty: the next writer throws it
+// away.
+func guard(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errBroken, p)
+		}
+	}()
+	return f()
+}
+
+func (x *index) readFile(f func(*bbolt.Tx) error) error {
+	return guard(func() error { return x.db.View(f) })
+}
+
+func (x *index) writeFile(f func(*bbolt.Tx) error) error {
+	return guard(func() error { return x.db.Update(f) })
+}
 
 // tryFile opens one file, checks whose it is, and marks it dirty.
 func (x *index) tryFile(path string) error {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
+	// The list of free pages is kept in the file: to find them without it, all
+	// of the file would be read at every start.
+	err := guard(func() (err error) {
+		x.db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType})
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	identity := []byte(fmt.Sprintf("vitrine index 1 %s", x.r.config.ID))
-	err = db.Update(func(tx *bbolt.Tx) error {
+	err = x.writeFile(func(tx *bbolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil {
 			for _, name := range [][]byte{bucketMeta, bucketObjects, bucketPacks, bucketChunks} {
@@ -125,10 +162,10 @@ func (x *index) tryFile(path string) error {
 		return meta.Put(keyState, stateDirty)
 	})
 	if err != nil {
-		return errors.Join(err, db.Close())
+		return errors.Join(err, guard(x.db.Close))
 	}
-	db.NoSync = true // the file is worth nothing until close marks it clean
-	x.db, x.path = db, path
+	x.db.NoSync = true // the file is worth nothing until close marks it clean
+	x.path = path
 	return nil
 }
 
@@ -138,10 +175,10 @@ func (x *index) close(clean bool) error {
 	if clean && !x.private {
 		if err = x.db.Sync(); err == nil {
 			x.db.NoSync = false
-			err = x.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyState, stateClean) })
+			err = x.writeFile(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyState, stateClean) })
 		}
 	}
-	err = errors.Join(err, x.db.Close())
+	err = errors.Join(err, guard(x.db.Close))
 	if x.private {
 		err = errors.Join(err, os.RemoveAll(filepath.Dir(x.path)))
 	}
@@ -163,12 +200,12 @@ func (x *index) update(ctx context.Context) error {
 		return err
 	}
 	known := map[string]bool{}
-	err = x.db.View(func(tx *bbolt.Tx) error {
+	err = x.readFile(func(tx *bbolt.Tx) error {
 		err := tx.Bucket(bucketPacks).ForEach(func(k, v []byte) error {
-			if len(k) != 4 || len(v) != 32 || binary.BigEndian.Uint32(k) != uint32(len(x.ids)) {
-				return errDirty
+			if len(k) != 4 || len(v) != 40 || binary.BigEndian.Uint32(k) != uint32(len(x.ids)) {
+				return errBroken
 			}
-			x.number(PackID{Lease: ID(v[:16]), Pack: ID(v[16:])})
+			x.number(PackID{Lease: ID(v[:16]), Pack: ID(v[16:32])}, int64(binary.BigEndian.Uint64(v[32:])))
 			return nil
 		})
 		if err != nil {
@@ -205,7 +242,7 @@ func (x *index) update(ctx context.Context) error {
 		}
 		var add []sealedPack
 		for _, p := range packs {
-			if _, ok := x.nums[p.id]; !ok && present[p.id] {
+			if size, there := present[p.id]; x.unknown(p.id) && there && size == p.size {
 				add = append(add, p)
 			}
 		}
@@ -217,18 +254,19 @@ func (x *index) update(ctx context.Context) error {
 		return err
 	}
 	for i, id := range x.ids {
-		x.live[i] = present[id] && !condemned[id]
+		size, there := present[id]
+		x.live[i] = there && size == x.sizes[i] && !condemned[id]
 	}
 	return nil
 }
 
 // adopt reads the directories of packs that no index object lists: what an
-// interrupted backup left is used again.
-func (x *index) adopt(ctx context.Context, present map[PackID]bool) error {
+// interrupted backup left is used again, if it is whole.
+func (x *index) adopt(ctx context.Context, present map[PackID]int64) error {
 	var add []sealedPack
 	var missing []PackID
 	for id := range present {
-		if _, ok := x.nums[id]; !ok {
+		if x.unknown(id) {
 			missing = append(missing, id)
 		}
 	}
@@ -242,7 +280,11 @@ func (x *index) adopt(ctx context.Context, present map[PackID]bool) error {
 		if err != nil {
 			return err
 		}
-		add = append(add, sealedPack{id: id, slots: slots, directory: head.Directory})
+		end := newDirectory(id, head.Epoch, slots).end()
+		if end != present[id] {
+			continue
+		}
+		add = append(add, sealedPack{id: id, size: end, slots: slots, directory: head.Directory})
 		if len(add) == packsPerIndex {
 			if err := x.insert(add, ""); err != nil {
 				return err
@@ -253,13 +295,19 @@ func (x *index) adopt(ctx context.Context, present map[PackID]bool) error {
 	return x.insert(add, "")
 }
 
+func (x *index) unknown(id PackID) bool {
+	_, ok := x.nums[id]
+	return !ok
+}
+
 // number gives a pack its number.
-func (x *index) number(id PackID) uint32 {
+func (x *index) number(id PackID, size int64) uint32 {
 	n, ok := x.nums[id]
 	if !ok {
 		n = uint32(len(x.ids))
 		x.nums[id] = n
 		x.ids = append(x.ids, id)
+		x.sizes = append(x.sizes, size)
 		x.live = append(x.live, true)
 	}
 	return n
@@ -276,10 +324,11 @@ func (x *index) insert(packs []sealedPack, object string) error {
 		slot uint16
 	}
 	var entries []entry
-	err := x.db.Update(func(tx *bbolt.Tx) error {
+	err := x.writeFile(func(tx *bbolt.Tx) error {
 		for _, p := range packs {
-			n := x.number(p.id)
-			if err := tx.Bucket(bucketPacks).Put(binary.BigEndian.AppendUint32(nil, n), append(p.id.Lease[:], p.id.Pack[:]...)); err != nil {
+			n := x.number(p.id, p.size)
+			v := binary.BigEndian.AppendUint64(append(p.id.Lease[:], p.id.Pack[:]...), uint64(p.size))
+			if err := tx.Bucket(bucketPacks).Put(binary.BigEndian.AppendUint32(nil, n), v); err != nil {
 				return err
 			}
 			for i, s := range p.slots {
@@ -319,7 +368,7 @@ func entrySum(hash, value []byte) uint32 {
 func (x *index) lookup(items []item) error {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return x.db.View(func(tx *bbolt.Tx) error {
+	return x.readFile(func(tx *bbolt.Tx) error {
 		chunks := tx.Bucket(bucketChunks)
 		for i := range items {
 			it := &items[i]
@@ -379,21 +428,40 @@ func (x *index) usable(id PackID) bool {
 	return ok && x.live[n]
 }
 
-// listPacks gives the packs in the store.
-func (r *Repo) listPacks(ctx context.Context) (map[PackID]bool, error) {
-	packs := map[PackID]bool{}
+// distrust takes a pack that turned out to be damaged out of use: what it
+// holds is stored again when it comes by.
+func (x *index) distrust(err error) {
+	var d *CorruptError
+	if !errors.As(err, &d) {
+		return
+	}
+	id, err := ParsePackID(strings.TrimPrefix(d.Object, "packs/"))
+	if err != nil {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if n, ok := x.nums[id]; ok {
+		x.live[n] = false
+	}
+}
+
+// listPacks gives the packs in the store and their sizes.
+func (r *Repo) listPacks(ctx context.Context) (map[PackID]int64, error) {
+	packs := map[PackID]int64{}
 	for info, err := range r.store.List(ctx, "packs/") {
 		if err != nil {
 			return nil, fmt.Errorf("repo: list packs/: %w", err)
 		}
 		if id, err := ParsePackID(strings.TrimPrefix(info.Name, "packs/")); err == nil {
-			packs[id] = true
+			packs[id] = info.Size
 		}
 	}
 	return packs, nil
 }
 
-// condemned gives the packs that prune is about to delete.
+// condemned gives the packs that prune is about to delete. A list that cannot
+// be opened condemns nothing: prune cannot open it either.
 func (r *Repo) condemned(ctx context.Context) (map[PackID]bool, error) {
 	packs := map[PackID]bool{}
 	for info, err := range r.store.List(ctx, "condemned/") {
@@ -401,8 +469,12 @@ func (r *Repo) condemned(ctx context.Context) (map[PackID]bool, error) {
 			return nil, fmt.Errorf("repo: list condemned/: %w", err)
 		}
 		_, b, err := r.getObject(ctx, typeCondemned, info.Name)
-		if isNotExist(err) {
-			continue
+		var damage *CorruptError
+		if errors.As(err, &damage) { // once more: it may have been the way here
+			_, b, err = r.getObject(ctx, typeCondemned, info.Name)
+		}
+		if isNotExist(err) || errors.As(err, &damage) {
+			continue // check names a damaged one
 		}
 		if err != nil {
 			return nil, err

@@ -223,8 +223,7 @@ func (c *checker) vital(ctx context.Context) error {
 			if err == nil {
 				err = c.vitalOne(name, b)
 			}
-			var damage *CorruptError
-			if err != nil && !errors.As(err, &damage) && !isNotExist(err) {
+			if err != nil && !damaged(err) {
 				return err
 			}
 			if err != nil {
@@ -281,8 +280,7 @@ func (c *checker) small(ctx context.Context) error {
 
 // damage turns damage into a finding and hands other errors back.
 func (c *checker) damage(name string, err error) error {
-	var d *CorruptError
-	if errors.As(err, &d) || isNotExist(err) {
+	if damaged(err) {
 		c.find(name, "%s", reason(err))
 		return nil
 	}
@@ -529,8 +527,7 @@ func (c *checker) slotDamage(a Address, what Affected) bool {
 // mapDamage notes that a part of an image cannot be found or is not what was
 // meant.
 func (c *checker) mapDamage(err error, object string, what Affected) error {
-	var d *CorruptError
-	if errors.As(err, &d) || isNotExist(err) {
+	if damaged(err) {
 		c.hit(object, err, what)
 		return nil
 	}

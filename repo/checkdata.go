@@ -62,7 +62,7 @@ func (c *checker) pack(ctx context.Context, id PackID) error {
 	if err := head.unmarshal(b); err == nil {
 		epoch = head.Epoch
 	}
-	if _, own, err := c.r.readDirectory(ctx, id); err == nil {
+	if _, own, err := c.r.openDirectory(id, b); err == nil {
 		slots = own
 	} else if !listed {
 		return nil // packDirectories has said so

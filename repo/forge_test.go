@@ -198,3 +198,15 @@ func (r *Repo) ForgeMap(ctx context.Context, p *RestorePoint, ref ImageRef, chan
 	}
 	return &q, w.Close()
 }
+
+// DataHashes gives the hashes of the chunks of data in a pack.
+func (r *Repo) DataHashes(ctx context.Context, id PackID) ([]Hash, error) {
+	_, slots, err := r.readDirectory(ctx, id)
+	var out []Hash
+	for _, s := range slots {
+		if s.Kind == kindData {
+			out = append(out, s.Hash)
+		}
+	}
+	return out, err
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -22,8 +21,6 @@ type imageStore struct {
 	base    *Image // nil: everything is read
 	changed extents
 	left    extents
-
-	arenas sync.Pool
 }
 
 // smallImage is the size up to which images share a pack with the maps, so
@@ -68,9 +65,6 @@ func (w *Writer) StoreImage(ctx context.Context, src Source, o ImageOptions) (Im
 		g.Go(func() error {
 			k := &spanWorker{s: s}
 			for j := range jobs {
-				if a, ok := s.arenas.Get().(*[]byte); ok {
-					j.arena = (*a)[:0]
-				}
 				err := k.run(ctx, j)
 				close(j.done)
 				if err != nil {
@@ -147,13 +141,19 @@ func (s *imageStore) plan(ctx context.Context, send func(j *spanJob, work bool) 
 		var fresh extents
 		if s.base != nil {
 			var err error
-			if seg, err = s.base.segment(ctx, off/segmentSize); err != nil {
+			seg, err = s.base.segment(ctx, off/segmentSize)
+			lost := damaged(err) // then all of it is read
+			if err != nil && !lost {
 				return fmt.Errorf("repo: base: %w", err)
 			}
-			if fresh, err = s.freshIn(seg, off, pages); err != nil {
-				return err
+			if lost {
+				s.w.index.distrust(err)
+			} else {
+				if fresh, err = s.freshIn(seg, off, pages); err != nil {
+					return err
+				}
 			}
-			if seg == nil {
+			if seg == nil && !lost {
 				seg = &segment{pages: pages, runs: []run{{kind: runHole, pages: pages}}}
 			}
 		}
@@ -368,10 +368,17 @@ type collector struct {
 
 // collect takes the jobs in order, gives new chunks their places and builds
 // the map.
-func (s *imageStore) collect(ctx context.Context, ordered <-chan *spanJob) (ImageRef, Stats, error) {
+func (s *imageStore) collect(ctx context.Context, ordered <-chan *spanJob) (_ ImageRef, _ Stats, err error) {
 	c := &collector{s: s, ctx: ctx}
 	if s.size > smallImage {
 		c.data = &packer{w: s.w, room: int(min(int64(s.w.repo.packSize), s.size))}
+		// Other images may have taken addresses in the last pack already: it is
+		// stored also when this one fails.
+		defer func() {
+			if err != nil && s.w.failed() == nil {
+				err = errors.Join(err, c.data.flush(s.w.ctx))
+			}
+		}()
 	}
 	c.m.hashers = &s.w.repo.hashers
 	c.m.hashes = func(ctx context.Context, id PackID, slot, n uint32) ([]Hash, error) {
@@ -393,10 +400,7 @@ func (s *imageStore) collect(ctx context.Context, ordered <-chan *spanJob) (Imag
 		}
 		c.st.Read += j.read
 		s.opts.Read(int64(j.pages) * pageSize)
-		if j.arena != nil {
-			a := j.arena
-			s.arenas.Put(&a)
-		}
+		s.w.arenas.put(j.arena)
 	}
 	if ctx.Err() != nil {
 		return c.ref, c.st, ctx.Err()

@@ -2,7 +2,6 @@ package repo
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -94,6 +93,20 @@ func (r *Repo) readDirectory(ctx context.Context, id PackID) (packHead, []slotIn
 	if err != nil {
 		return head, nil, err
 	}
+	if err := head.unmarshal(b); err == nil && len(b) == guess && packHeadSize+int64(head.Directory) > guess {
+		rest, err := readRange(ctx, r.store, name, guess, packHeadSize+int64(head.Directory)-guess)
+		if err != nil {
+			return head, nil, err
+		}
+		b = append(b, rest...)
+	}
+	return r.openDirectory(id, b)
+}
+
+// openDirectory opens the directory in the first bytes of a pack, or in all.
+func (r *Repo) openDirectory(id PackID, b []byte) (packHead, []slotInfo, error) {
+	name := packName(id)
+	var head packHead
 	if err := head.unmarshal(b); err != nil {
 		return head, nil, corrupt(name, err)
 	}
@@ -104,13 +117,6 @@ func (r *Repo) readDirectory(ctx context.Context, id PackID) (packHead, []slotIn
 		return head, nil, corrupt(name, fmt.Errorf("cipher %d", head.Cipher))
 	}
 	end := packHeadSize + int64(head.Directory)
-	if int64(len(b)) < end && len(b) == guess {
-		rest, err := readRange(ctx, r.store, name, guess, end-guess)
-		if err != nil {
-			return head, nil, err
-		}
-		b = append(b, rest...)
-	}
 	if int64(len(b)) < end {
 		return head, nil, corrupt(name, errors.New("it ends inside the directory"))
 	}
@@ -130,20 +136,4 @@ func (r *Repo) readDirectory(ctx context.Context, id PackID) (packHead, []slotIn
 		return head, nil, corrupt(name, fmt.Errorf("%d slots where the head says %d", len(slots), head.Slots))
 	}
 	return head, slots, nil
-}
-
-// sumPack gives size and SHA-256 of a whole pack in the store.
-func (r *Repo) sumPack(ctx context.Context, id PackID) (int64, [32]byte, error) {
-	name := packName(id)
-	rc, err := r.store.Get(ctx, name, 0, -1)
-	if err != nil {
-		return 0, [32]byte{}, fmt.Errorf("repo: get %s: %w", name, err)
-	}
-	defer rc.Close()
-	h := sha256.New()
-	n, err := io.Copy(h, rc)
-	if err != nil {
-		return 0, [32]byte{}, fmt.Errorf("repo: get %s: %w", name, err)
-	}
-	return n, [32]byte(h.Sum(nil)), nil
 }

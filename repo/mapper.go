@@ -67,25 +67,11 @@ func (m *mapper) run(ctx context.Context, kind runKind, pages uint32, a Address,
 	if t != nil && (t.kind == runData || t.kind == runRepeat) && m.seg.packs[t.pack] == a.Pack {
 		switch {
 		case t.kind == runData && kind == runData && t.slot+t.slots == a.Slot:
-			if m.last == nil {
-				h, err := m.hashes(ctx, a.Pack, t.slot, t.slots)
-				if err != nil {
-					return err
-				}
-				m.last = append([]Hash(nil), h...)
+			err := m.join(ctx, t, pages, a, hashes, slots)
+			if !damaged(err) {
+				return err
 			}
-			if hashes == nil {
-				h, err := m.hashes(ctx, a.Pack, a.Slot, slots)
-				if err != nil {
-					return err
-				}
-				hashes = h
-			}
-			m.last = append(m.last, hashes...)
-			t.slots += slots
-			t.pages += pages
-			m.at += pages
-			return nil
+			// The run that was taken over cannot be continued, but stays as it is.
 		case t.slots == 1 && slots == 1 && t.slot == a.Slot:
 			// The check of a repeat is that of its one chunk.
 			m.finish()
@@ -100,6 +86,27 @@ func (m *mapper) run(ctx context.Context, kind runKind, pages uint32, a Address,
 	if hashes != nil {
 		m.last = append(m.last[:0], hashes...)
 	}
+	return nil
+}
+
+// join adds chunks to the run t, which they follow in its pack.
+func (m *mapper) join(ctx context.Context, t *run, pages uint32, a Address, hashes []Hash, slots uint32) error {
+	last := m.last
+	var err error
+	if last == nil {
+		if last, err = m.hashes(ctx, a.Pack, t.slot, t.slots); err != nil {
+			return err
+		}
+	}
+	if hashes == nil {
+		if hashes, err = m.hashes(ctx, a.Pack, a.Slot, slots); err != nil {
+			return err
+		}
+	}
+	m.last = append(last, hashes...)
+	t.slots += slots
+	t.pages += pages
+	m.at += pages
 	return nil
 }
 

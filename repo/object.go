@@ -246,5 +246,11 @@ func copyName(name string) string { return "copies/" + name }
 // isNotExist reports whether the store has no such object.
 func isNotExist(err error) bool { return errors.Is(err, iofs.ErrNotExist) }
 
+// damaged reports whether an object was there but not whole, or missing.
+func damaged(err error) bool {
+	var d *CorruptError
+	return errors.As(err, &d) || isNotExist(err)
+}
+
 // lastPart is what follows the last slash.
 func lastPart(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }

@@ -51,7 +51,7 @@ func (p *packer) add(ctx context.Context, s slotInfo, body []byte) (Address, err
 		if _, err := io.ReadFull(p.w.repo.rand, id.Pack[:]); err != nil {
 			return Address{}, fmt.Errorf("repo: random bytes: %w", err)
 		}
-		p.cur = &packBuffer{id: id, buf: p.w.buffers.get(p.room)[:packFront]}
+		p.cur = &packBuffer{id: id, buf: p.w.buffers.get(packFront + p.room)[:packFront]}
 	}
 	c := p.cur
 	c.buf = append(c.buf, body...)
@@ -147,28 +147,33 @@ func (w *Writer) store(c *packBuffer) error {
 	return w.stored(done)
 }
 
-// bufferPool keeps a few pack buffers for the next pack.
+// bufferPool keeps large buffers for their next use, so that they are no
+// garbage.
 type bufferPool struct {
+	keep int // buffers at most
+
 	mu   sync.Mutex
 	free [][]byte
 }
 
-func (p *bufferPool) get(room int) []byte {
+// get gives a buffer with a capacity of at least n.
+func (p *bufferPool) get(n int) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, b := range p.free {
-		if cap(b) >= packFront+room {
+		if cap(b) >= n {
 			p.free = append(p.free[:i], p.free[i+1:]...)
 			return b
 		}
 	}
-	return make([]byte, packFront+room)
+	return make([]byte, 0, n)
 }
 
+// put takes a buffer back; small ones are not worth keeping.
 func (p *bufferPool) put(b []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.free) < 3 && cap(b) >= maxPack {
+	if len(p.free) < p.keep && cap(b) >= spanSize {
 		p.free = append(p.free, b)
 	}
 }

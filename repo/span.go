@@ -49,18 +49,37 @@ type spanWorker struct {
 	scratch []byte
 }
 
-// run does one job.
+// run does one job. Where the base is damaged the source is read instead.
 func (k *spanWorker) run(ctx context.Context, j *spanJob) error {
-	k.loaded = [spanPages / unitPages]bool{}
-	var err error
-	if j.base == nil {
-		_, err = k.cut(ctx, j, 0, int(j.pages), extents{{j.off, j.end(k.s.size)}}, nil)
-	} else {
-		err = k.recut(ctx, j)
+	if j.base != nil {
+		k.loaded = [spanPages / unitPages]bool{}
+		err := k.recut(ctx, j)
+		if err == nil {
+			return k.fill(j)
+		}
+		if !damaged(err) {
+			return err
+		}
+		k.s.w.index.distrust(err)
+		j.items = nil
 	}
-	if err != nil {
-		return err
+	for at := uint32(0); at < j.pages; at += spanPages {
+		k.loaded = [spanPages / unitPages]bool{}
+		part := &spanJob{off: j.off + int64(at)*pageSize, pages: min(spanPages, j.pages-at), arena: j.arena}
+		if _, err := k.cut(ctx, part, 0, int(part.pages), extents{{part.off, part.end(k.s.size)}}, nil); err != nil {
+			return err
+		}
+		if err := k.fill(part); err != nil {
+			return err
+		}
+		j.items, j.arena, j.read = append(j.items, part.items...), part.arena, j.read+part.read
 	}
+	return nil
+}
+
+// fill finds the addresses of the chunks that the repository has, and
+// compresses the others.
+func (k *spanWorker) fill(j *spanJob) error {
 	if err := k.s.w.index.lookup(j.items); err != nil {
 		return fmt.Errorf("repo: index cache: %w", err)
 	}
@@ -70,6 +89,9 @@ func (k *spanWorker) run(ctx context.Context, j *spanJob) error {
 			continue
 		}
 		raw := k.buf.data[it.page*pageSize : (it.page+int(it.pages))*pageSize]
+		if j.arena == nil {
+			j.arena = k.s.w.arenas.get(min(spanSize+spanSize/32, int(j.pages)*pageSize*2))[:0]
+		}
 		it.off = len(j.arena)
 		j.arena, it.method, k.scratch = k.s.w.repo.codecs.encode(j.arena, raw, k.scratch)
 		it.n = len(j.arena) - it.off

@@ -40,7 +40,8 @@ type Writer struct {
 	metaMu sync.Mutex
 	meta   *packer // maps of all images
 
-	buffers bufferPool
+	buffers bufferPool    // of packs
+	arenas  bufferPool    // of compressed chunks
 	slots   chan struct{} // uploads under way
 	uploads sync.WaitGroup
 
@@ -49,6 +50,7 @@ type Writer struct {
 	pending []sealedPack        // in the store, in no index object yet
 	indexed []string            // index objects of this writer
 	named   map[PackID]struct{} // packs that images of this writer name
+	sizes   map[PackID]int64    // of packs that this writer has stored
 }
 
 // NewWriter takes a lease and opens the index cache.
@@ -61,7 +63,8 @@ func (r *Repo) NewWriter(ctx context.Context) (*Writer, error) {
 	if err != nil {
 		return nil, errors.Join(err, lease.end(context.WithoutCancel(ctx)))
 	}
-	w := &Writer{repo: r, lease: lease, index: x, slots: make(chan struct{}, 2), named: map[PackID]struct{}{}}
+	w := &Writer{repo: r, lease: lease, index: x, slots: make(chan struct{}, 2), buffers: bufferPool{keep: 2},
+		arenas: bufferPool{keep: 2*r.opts.Workers + 1}, named: map[PackID]struct{}{}, sizes: map[PackID]int64{}}
 	w.ctx, w.stop = context.WithCancel(context.WithoutCancel(ctx))
 	w.meta = &packer{w: w, room: 256 << 10}
 	return w, nil
@@ -89,6 +92,7 @@ func (w *Writer) stored(p sealedPack) error {
 	}
 	w.mu.Lock()
 	w.pending = append(w.pending, p)
+	w.sizes[p.id] = p.size
 	var batch []sealedPack
 	if len(w.pending) >= packsPerIndex {
 		batch, w.pending = w.pending, nil
@@ -192,6 +196,10 @@ func (w *Writer) Commit(ctx context.Context, p *RestorePoint) error {
 	if _, err := w.repo.putObject(ctx, typePoint, name, nil, b, true); err != nil {
 		return err
 	}
+	// A store that lost or cut it is found out before anybody is told.
+	if _, err := w.repo.OpenPoint(ctx, PointInfo{Machine: p.Machine, Time: p.Time, ID: p.ID, Object: name}); err != nil {
+		return fmt.Errorf("repo: commit: read back: %w", err)
+	}
 	if err := w.lease.held(ctx); err != nil {
 		if derr := w.repo.store.Delete(context.WithoutCancel(ctx), name); derr != nil {
 			err = errors.Join(err, fmt.Errorf("repo: delete %s: %w", name, derr))
@@ -215,8 +223,12 @@ func (w *Writer) checkNamed(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for id := range w.named {
-		if !present[id] {
+		size, ok := present[id]
+		if !ok {
 			return fmt.Errorf("repo: commit: pack %s is gone from the store since it was looked up", id)
+		}
+		if want, own := w.sizes[id]; own && size != want {
+			return fmt.Errorf("repo: commit: the store has %d bytes of pack %s, not the %d put", size, id, want)
 		}
 		if condemned[id] && id.Lease != w.lease.id {
 			return fmt.Errorf("repo: commit: pack %s was condemned since it was looked up; the next run will store its chunks again", id)
@@ -246,8 +258,7 @@ func (w *Writer) place(ctx context.Context, p *RestorePoint) error {
 	p.Previous, p.Number = PointID{}, 1
 	for i := len(all) - 1; i >= 0; i-- {
 		prev, err := w.repo.OpenPoint(ctx, all[i])
-		var damage *CorruptError
-		if errors.As(err, &damage) || isNotExist(err) {
+		if damaged(err) {
 			continue
 		}
 		if err != nil {
