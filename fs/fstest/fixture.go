@@ -46,6 +46,7 @@ var (
 //	small   machines with everything that a tree can show, damage included
 //	huge    one disk of 64 TiB
 //	many    10,000 restore points of four machines
+//	wide    200,000 restore points of one machine
 //	hosts   2,000 machines of one restore point each
 //	stream  one disk full of data, for speed
 func Fixture(name string) (*Repository, error) {
@@ -70,6 +71,11 @@ func Fixture(name string) (*Repository, error) {
 			m := i % 4
 			p := point(repo.MachineID(fmt.Sprintf("%08x-0000-4000-8000-00000000000c", m)), fmt.Sprintf("many%d", m), firstTime.Add(time.Duration(i)*time.Minute), d)
 			r.Add(p)
+		}
+	case "wide":
+		d := newDisk(r, "disk.vhdx", emptyDisk, smallBlock)
+		for i := range 200_000 {
+			r.Add(point("00000000-0000-4000-8000-00000000000f", "wide", firstTime.Add(time.Duration(i)*time.Minute), d))
 		}
 	case "hosts":
 		d := newDisk(r, "disk.vhdx", emptyDisk, smallBlock)

@@ -86,10 +86,15 @@ func serve(_ context.Context, tree *fs.Tree, dir string, o Options) (server, err
 	return &fuseServer{dir, s}, nil
 }
 
-// errorWriter passes a log's lines on as errors.
+// errorWriter passes a log's lines on as errors, but for one: that the kernel
+// no longer waits for an answer, since its reader was killed or the mount has
+// ended, is none.
 type errorWriter struct{ to func(error) }
 
 func (w errorWriter) Write(p []byte) (int, error) {
+	if unawaited := fuse.ENOENT.String(); strings.Contains(string(p), "Writev failed, err: "+unawaited) {
+		return len(p), nil
+	}
 	w.to(fmt.Errorf("mount: %s", strings.TrimSpace(string(p))))
 	return len(p), nil
 }
