@@ -213,7 +213,7 @@ func allowsOther(conf string) bool {
 // explain adds to an error of mounting what may be done about it.
 func explain(err error) error {
 	if errors.Is(err, unix.EPERM) || strings.Contains(err.Error(), "fusermount exited") {
-		return &SystemError{"mounting was refused", err, "run as root, or see that fusermount3 is set-uid root and that this user may use the mount point"}
+		return &SystemError{"mounting was refused", err, "run as root, or see that fusermount3 is set-uid root and that this user owns the mount point and may open /dev/fuse"}
 	}
 	return err
 }

@@ -44,6 +44,9 @@ type job struct {
 	fstest.Setup
 	Dir   string
 	Mount mount.Options
+
+	server string               // this test binary, "" being where it lies
+	who    *syscall.SysProcAttr // whom it runs as
 }
 
 // serve mounts, says "ready" and obeys the commands of its standard input.
@@ -138,7 +141,11 @@ func tryLaunch(t testing.TB, j job) (*served, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(os.Args[0])
+	if j.server == "" {
+		j.server = os.Args[0]
+	}
+	cmd := exec.Command(j.server)
+	cmd.SysProcAttr = j.who
 	cmd.Env = append(os.Environ(), serveEnv+"="+string(text))
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
