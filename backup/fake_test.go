@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"iter"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -78,7 +77,7 @@ func (d *fakeDisk) NextData(off int64) (int64, int64, error) {
 	const unit = 64 << 10
 	hole := func(at int64) bool {
 		end := min(at+unit, d.Size())
-		return !slices.ContainsFunc(d.data[at:end], func(b byte) bool { return b != 0 })
+		return bytes.Count(d.data[at:end], []byte{0}) == int(end-at)
 	}
 	at := max(off, 0) / unit * unit
 	for at < d.Size() && hole(at) {

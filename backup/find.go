@@ -138,7 +138,7 @@ func machineInfos(ctx context.Context, r *repo.Repo, all []repo.PointInfo, name 
 		if pid, err := repo.ParseMachineID(name); err == nil && pid == id {
 			return own, nil
 		}
-		if called != "" && strings.EqualFold(name, fmt.Sprintf("%s (%.8s)", called, id)) {
+		if called != "" && strings.EqualFold(name, LongName(called, id)) {
 			return own, nil
 		}
 		if called != "" && strings.EqualFold(name, called) {

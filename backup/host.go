@@ -105,7 +105,7 @@ type PreflightError struct {
 
 func (e *PreflightError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "backup: %s: method %s is not possible", e.VM, e.Method)
+	fmt.Fprintf(&b, "method %s is not possible", e.Method)
 	sep := ": "
 	for _, c := range e.Unmet {
 		b.WriteString(sep + c.Text)

@@ -177,6 +177,7 @@ func TestSelect(t *testing.T) {
 		{[]string{"sql01"}, nil, "SQL01"},
 		{[]string{"WEB*"}, nil, "WEB01 web-test"},
 		{[]string{"{" + strings.ToUpper(string(webID)) + "}", "SQL*"}, nil, "SQL01 WEB01"},
+		{[]string{"web01 (3f2a9c1e)"}, nil, "WEB01"},
 		{nil, []string{"*-TEST"}, "SQL01 WEB01"},
 		{[]string{"WEB*"}, []string{"WEB01"}, "web-test"},
 	} {

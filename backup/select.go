@@ -8,8 +8,8 @@ import (
 	"vitrine/repo"
 )
 
-// Select picks machines by patterns: each is a name, a glob such as "SQL*", or
-// an id; letters count the same in both cases. No patterns pick all. A pattern
+// Select picks machines by patterns: each is a name, a glob such as "SQL*", an
+// id or a LongName; letters count the same in both cases. No patterns pick all. A pattern
 // that picks nothing is an error, in exclude too: a misspelt exclusion would
 // back up what was not wanted.
 func Select(vms []VM, patterns, exclude []string) ([]VM, error) {
@@ -54,7 +54,7 @@ func matches(pattern, name string, id repo.MachineID) (bool, error) {
 	if p, err := repo.ParseMachineID(pattern); err == nil && p == id {
 		return true, nil
 	}
-	if strings.EqualFold(pattern, name) {
+	if strings.EqualFold(pattern, name) || strings.EqualFold(pattern, LongName(name, id)) {
 		return true, nil
 	}
 	ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(name))
@@ -63,6 +63,10 @@ func matches(pattern, name string, id repo.MachineID) (bool, error) {
 	}
 	return ok, nil
 }
+
+// LongName tells machines of one name apart: "SQL01 (3f2a9c1e)", as in the
+// mounted tree.
+func LongName(name string, id repo.MachineID) string { return fmt.Sprintf("%s (%.8s)", name, id) }
 
 // NoMachineError says that a pattern means no machine.
 type NoMachineError struct {

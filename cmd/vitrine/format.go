@@ -6,6 +6,9 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"vitrine/backup"
+	"vitrine/repo"
 )
 
 // size gives bytes as people read them, in powers of 1,024.
@@ -63,6 +66,24 @@ func table(header []string, rows [][]string, right ...int) string {
 		b.WriteString(strings.TrimRight(l.String(), " ") + "\n")
 	}
 	return b.String()
+}
+
+// namer shows machines by their names, and by more where two share one.
+type namer map[string]map[repo.MachineID]bool
+
+func (n namer) add(name string, id repo.MachineID) {
+	key := strings.ToLower(name)
+	if n[key] == nil {
+		n[key] = map[repo.MachineID]bool{}
+	}
+	n[key][id] = true
+}
+
+func (n namer) name(name string, id repo.MachineID) string {
+	if len(n[strings.ToLower(name)]) > 1 {
+		return backup.LongName(name, id)
+	}
+	return name
 }
 
 // printJSON writes v as one document.

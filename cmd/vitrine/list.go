@@ -125,10 +125,13 @@ func pointsJSON(points []*repo.RestorePoint) []pointJSON {
 }
 
 func pointTable(points []*repo.RestorePoint) string {
-	rows := make([][]string, 0, len(points))
+	rows, shown := make([][]string, 0, len(points)), namer{}
+	for _, p := range points {
+		shown.add(p.Name, p.Machine)
+	}
 	for _, p := range points {
 		rows = append(rows, []string{
-			fmt.Sprintf("%.8s", p.ID), p.Name, p.Time.UTC().Format(backup.TimeLayout), p.Consistency, p.Method,
+			fmt.Sprintf("%.8s", p.ID), shown.name(p.Name, p.Machine), p.Time.UTC().Format(backup.TimeLayout), p.Consistency, p.Method,
 			strconv.Itoa(len(p.Disks)), size(p.Stats.Size), size(p.Stats.New), strings.Join(p.Tags, ","),
 		})
 	}

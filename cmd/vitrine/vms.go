@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -73,7 +74,10 @@ func runVMs(ctx context.Context, e *env, o vmsOptions, source string) error {
 	if o.json {
 		return e.printJSON(all)
 	}
-	rows := make([][]string, 0, len(all))
+	rows, shown := make([][]string, 0, len(all)), namer{}
+	for _, v := range all {
+		shown.add(v.Name, v.ID)
+	}
 	for i, v := range all {
 		generation, version, method := "-", "-", "none"
 		if v.Generation > 0 {
@@ -89,7 +93,7 @@ func runVMs(ctx context.Context, e *env, o vmsOptions, source string) error {
 		for _, d := range vms[i].Disks {
 			total += d.Size
 		}
-		rows = append(rows, []string{v.Name, string(v.State), generation, version, strconv.Itoa(len(v.Disks)), size(total), method})
+		rows = append(rows, []string{shown.name(v.Name, v.ID), string(v.State), generation, version, strconv.Itoa(len(v.Disks)), size(total), method})
 	}
 	if len(rows) > 0 {
 		if err := e.printf("%s", table([]string{"NAME", "STATE", "GEN", "VERSION", "DISKS", "SIZE", "METHOD"}, rows, 2, 4, 5)); err != nil {
@@ -100,6 +104,9 @@ func runVMs(ctx context.Context, e *env, o vmsOptions, source string) error {
 		e.warnAll(v.Name, v.Warnings)
 		for _, u := range v.Unmet {
 			for _, c := range u.Conditions {
+				if slices.ContainsFunc(v.Warnings, func(w repo.Warning) bool { return w.Text == c.Text }) {
+					continue
+				}
 				e.warn("%s: method %s: %s", v.Name, u.Method, oneLine(c.Text))
 			}
 		}
