@@ -234,6 +234,26 @@ func TestBATAsksOnlyWhereAllocationChanges(t *testing.T) {
 	}
 }
 
+func TestBATIsReadInPiecesOfAnySize(t *testing.T) {
+	f := present(t, disktest.Memory(disktest.Sparse(3, 40*mib, 300)), identity(mib))
+	want := make([]byte, 512)
+	if _, err := f.ReadAt(want, 3*mib); err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Count(want, []byte{0}) == len(want) {
+		t.Fatal("the BAT is empty")
+	}
+	for off := range 330 {
+		for n := range 20 {
+			p := make([]byte, n)
+			if _, err := f.ReadAt(p, 3*mib+int64(off)); err != nil {
+				t.Fatal(err)
+			}
+			sameBytes(t, p, want[off:][:n])
+		}
+	}
+}
+
 func TestNewFileRefuses(t *testing.T) {
 	ok := disktest.Memory(make([]byte, 4*mib))
 	for name, tt := range map[string]struct {

@@ -325,6 +325,7 @@ func TestHugeBATIsReadInPieces(t *testing.T) {
 		}
 	}
 	var before, after runtime.MemStats
+	runtime.GC()
 	runtime.ReadMemStats(&before)
 	for r := range int64(500) {
 		if _, err := im.ReadAt(p, r*100<<30); err != nil {
@@ -333,6 +334,7 @@ func TestHugeBATIsReadInPieces(t *testing.T) {
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
+	runtime.KeepAlive(im)
 	if after.HeapAlloc > before.HeapAlloc+4*mib {
 		t.Errorf("reading keeps %d KiB", (after.HeapAlloc-before.HeapAlloc)>>10)
 	}

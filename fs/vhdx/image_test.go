@@ -73,7 +73,7 @@ func randomLayer(r *rand.Rand, size, block, sector int64, parent []byte) layer {
 }
 
 func TestChainsReadAsTheModelSays(t *testing.T) {
-	for seed := range uint64(24) {
+	for seed := range uint64(14) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 1))
 			sector := []int64{512, 4096}[r.IntN(2)]
@@ -186,11 +186,8 @@ func TestChainRefusesWrongParents(t *testing.T) {
 	}
 	loop := child(5, 5)
 	var long []*vhdx.Image
-	for range 10000 {
+	for range 300 {
 		long = append(long, child(5, 5))
-		if len(long) > 300 {
-			break
-		}
 	}
 	for name, images := range map[string][]*vhdx.Image{
 		"missing":           {child(9, 3)},
