@@ -102,7 +102,7 @@ func (c *checker) slot(d *directory, slot uint32, b []byte, open func(dst, nonce
 	if err != nil {
 		return &CorruptError{Object: packName(d.id), Slot: int64(slot), Err: errSeal}
 	}
-	if _, err := c.r.openChunk(d.id, slot, s, text); err != nil {
+	if _, err := c.r.openChunk(nil, d.id, slot, s, text); err != nil {
 		return err
 	}
 	return nil

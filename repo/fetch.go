@@ -11,36 +11,45 @@ const maxFetch = 1 << 20
 // read fills in what a read wants. Chunks that are neither cached nor on
 // their way are fetched, neighbours in a pack with one request.
 func (x *reader) read(ctx context.Context, wants []want) error {
-	var waiting []int
-	flights := make([]*chunkFlight, len(wants))
+	var few [8]*chunkFlight
+	flights := append(few[:0], make([]*chunkFlight, len(wants))...)
 	var group flightGroup
 	for k := range wants {
 		w := &wants[k]
-		a := Address{Pack: w.d.id, Slot: w.slot}
-		data, f, mine := x.chunks.claim(a)
+		ch, f, mine := x.chunks.claim(Address{Pack: w.d.id, Slot: w.slot}, true)
 		if f == nil {
-			copy(w.dst, data[w.skip:])
+			copy(w.dst, ch.data[w.skip:])
+			ch.release()
 			continue
 		}
 		flights[k] = f
-		waiting = append(waiting, k)
 		if mine {
 			x.join(&group, w.d, w.slot, f)
 		}
 	}
 	x.take(&group)
-	for _, k := range waiting {
-		select {
-		case <-flights[k].done:
-		case <-ctx.Done():
-			return ctx.Err()
+	var err error
+	for k, f := range flights {
+		if f == nil {
+			continue
 		}
-		if err := flights[k].err; err != nil {
-			return err
+		if err == nil {
+			select {
+			case <-f.done:
+			case <-ctx.Done():
+				err = ctx.Err()
+			}
 		}
-		copy(wants[k].dst, flights[k].data[wants[k].skip:])
+		if err != nil {
+			x.chunks.abandon(f)
+			continue
+		}
+		if err = f.err; err == nil {
+			copy(wants[k].dst, f.chunk.data[wants[k].skip:])
+			f.chunk.release()
+		}
 	}
-	return nil
+	return err
 }
 
 // launch starts the flights of what is neither cached nor on its way.
@@ -48,7 +57,7 @@ func (x *reader) launch(wants []want) {
 	var group flightGroup
 	for k := range wants {
 		w := &wants[k]
-		if _, f, mine := x.chunks.claim(Address{Pack: w.d.id, Slot: w.slot}); mine {
+		if _, f, mine := x.chunks.claim(Address{Pack: w.d.id, Slot: w.slot}, false); mine {
 			x.join(&group, w.d, w.slot, f)
 		}
 	}

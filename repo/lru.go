@@ -1,9 +1,6 @@
 package repo
 
-import (
-	"container/list"
-	"sync"
-)
+import "container/list"
 
 // lru keeps the values used last, up to a number of bytes. It is not safe for
 // concurrent use.
@@ -11,6 +8,7 @@ type lru[K comparable, V any] struct {
 	limit, size int64
 	order       *list.List // of *lruEntry, newest first
 	entries     map[K]*list.Element
+	evicted     func(V) // told of values that had to go; may be nil
 }
 
 type lruEntry[K comparable, V any] struct {
@@ -32,10 +30,11 @@ func (l *lru[K, V]) get(k K) (v V, ok bool) {
 	return e.Value.(*lruEntry[K, V]).value, true
 }
 
-func (l *lru[K, V]) add(k K, v V, size int64) {
+// add keeps v; a value that is there already stays, and v is not kept.
+func (l *lru[K, V]) add(k K, v V, size int64) bool {
 	if e, ok := l.entries[k]; ok {
 		l.order.MoveToFront(e)
-		return
+		return false
 	}
 	l.entries[k] = l.order.PushFront(&lruEntry[K, V]{k, v, size})
 	l.size += size
@@ -44,75 +43,9 @@ func (l *lru[K, V]) add(k K, v V, size int64) {
 		old := l.order.Remove(e).(*lruEntry[K, V])
 		delete(l.entries, old.key)
 		l.size -= old.size
+		if l.evicted != nil {
+			l.evicted(old.value)
+		}
 	}
-}
-
-// chunkCache keeps decoded chunks and knows which are on their way, so that
-// no chunk is fetched twice at a time.
-type chunkCache struct {
-	mu      sync.Mutex
-	chunks  *lru[Address, []byte]
-	flights map[Address]*chunkFlight
-
-	hits, misses, fetched int64
-}
-
-// chunkFlight is a chunk on its way.
-type chunkFlight struct {
-	done chan struct{}
-	data []byte
-	err  error
-}
-
-func newChunkCache(limit int64) *chunkCache {
-	return &chunkCache{chunks: newLRU[Address, []byte](limit), flights: map[Address]*chunkFlight{}}
-}
-
-// claim gives a cached chunk, or the flight that brings it; mine is true when
-// the caller has to fly it.
-func (c *chunkCache) claim(a Address) (data []byte, f *chunkFlight, mine bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if b, ok := c.chunks.get(a); ok {
-		c.hits++
-		return b, nil, false
-	}
-	if f, ok := c.flights[a]; ok {
-		c.hits++
-		return nil, f, false
-	}
-	c.misses++
-	f = &chunkFlight{done: make(chan struct{})}
-	c.flights[a] = f
-	return nil, f, true
-}
-
-// land ends a flight.
-func (c *chunkCache) land(a Address, f *chunkFlight, data []byte, err error) {
-	c.mu.Lock()
-	f.data, f.err = data, err
-	delete(c.flights, a)
-	if err == nil {
-		c.chunks.add(a, data, int64(len(data))+128)
-		c.fetched += int64(len(data))
-	}
-	c.mu.Unlock()
-	close(f.done)
-}
-
-// CacheStats tells what the cache of decoded chunks did.
-type CacheStats struct {
-	Limit   int64 `json:"limit"`   // bytes it may hold
-	Size    int64 `json:"size"`    // bytes it holds
-	Hits    int64 `json:"hits"`    // chunks found there or on their way
-	Misses  int64 `json:"misses"`  // chunks fetched from the store
-	Fetched int64 `json:"fetched"` // bytes decoded
-}
-
-// CacheStats tells what the cache of decoded chunks did so far.
-func (r *Repo) CacheStats() CacheStats {
-	c := r.reader.chunks
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return CacheStats{Limit: c.chunks.limit, Size: c.chunks.size, Hits: c.hits, Misses: c.misses, Fetched: c.fetched}
+	return true
 }

@@ -219,25 +219,35 @@ func readObject(ctx context.Context, s Store, name string) ([]byte, error) {
 
 // readRange reads at most n bytes of an object from off; fewer when it ends.
 func readRange(ctx context.Context, s Store, name string, off, n int64) ([]byte, error) {
+	if n <= 4<<20 {
+		b := make([]byte, n)
+		k, err := readFull(ctx, s, name, off, b)
+		return b[:k], err
+	}
 	rc, err := s.Get(ctx, name, off, n)
 	if err != nil {
 		return nil, fmt.Errorf("repo: get %s: %w", name, err)
 	}
 	defer rc.Close()
-	var b []byte
-	if n <= 4<<20 {
-		b = make([]byte, n)
-		k, err := io.ReadFull(rc, b)
-		if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
-			return nil, fmt.Errorf("repo: get %s: %w", name, err)
-		}
-		return b[:k], nil
-	}
-	b, err = io.ReadAll(io.LimitReader(rc, n))
+	b, err := io.ReadAll(io.LimitReader(rc, n))
 	if err != nil {
 		return nil, fmt.Errorf("repo: get %s: %w", name, err)
 	}
 	return b, nil
+}
+
+// readFull reads an object from off into b and returns how much of b it filled.
+func readFull(ctx context.Context, s Store, name string, off int64, b []byte) (int, error) {
+	rc, err := s.Get(ctx, name, off, int64(len(b)))
+	if err != nil {
+		return 0, fmt.Errorf("repo: get %s: %w", name, err)
+	}
+	defer rc.Close()
+	n, err := io.ReadFull(rc, b)
+	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
+		return n, fmt.Errorf("repo: get %s: %w", name, err)
+	}
+	return n, nil
 }
 
 // copyName is where the second copy of a small, vital object lies.

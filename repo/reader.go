@@ -66,6 +66,8 @@ type reader struct {
 
 	ahead chan struct{} // prefetching at a time
 
+	stored sync.Pool // buffers of stored slots
+
 	mu       sync.Mutex
 	dirs     *lru[PackID, *directory]
 	tables   *lru[partKey, *table]
@@ -300,7 +302,9 @@ func (x *reader) slots(ctx context.Context, d *directory, slot, n uint32) ([][]b
 		return nil, ctx.Err()
 	}
 	length := d.offs[slot+n] - d.offs[slot]
-	b, err := readRange(ctx, x.r.store, packName(d.id), d.offs[slot], length)
+	b := x.buffer(int(length))
+	defer x.stored.Put(&b)
+	got, err := readFull(ctx, x.r.store, packName(d.id), d.offs[slot], b)
 	<-x.fetch
 	if isNotExist(err) {
 		return x.gone(ctx, d, slot, n, err)
@@ -308,10 +312,18 @@ func (x *reader) slots(ctx context.Context, d *directory, slot, n uint32) ([][]b
 	if err != nil {
 		return nil, err
 	}
-	if int64(len(b)) != length {
+	if int64(got) != length {
 		return nil, &CorruptError{Object: packName(d.id), Slot: int64(slot), Err: io.ErrUnexpectedEOF}
 	}
 	return x.decode(ctx, d, slot, n, b)
+}
+
+// buffer gives n bytes of a buffer for stored slots.
+func (x *reader) buffer(n int) []byte {
+	if b, ok := x.stored.Get().(*[]byte); ok && cap(*b) >= n {
+		return (*b)[:n]
+	}
+	return make([]byte, n, max(n, maxFetch))
 }
 
 // gone reads slots of a pack that has been deleted since its directory was
@@ -396,7 +408,7 @@ func (x *reader) decode(ctx context.Context, d *directory, slot, n uint32, b []b
 				errs[i] = &CorruptError{Object: packName(d.id), Slot: int64(slot + i), Err: errSeal}
 				return
 			}
-			if out[i], err = x.r.openChunk(d.id, slot+i, &d.slots[slot+i], text); err != nil {
+			if out[i], err = x.r.openChunk(x.chunks.pool.get(int(d.slots[slot+i].Raw)), d.id, slot+i, &d.slots[slot+i], text); err != nil {
 				errs[i] = err
 				return
 			}
@@ -421,9 +433,10 @@ func (x *reader) decode(ctx context.Context, d *directory, slot, n uint32, b []b
 	return out, nil
 }
 
-// openChunk decompresses what a seal held and checks its hash.
-func (r *Repo) openChunk(id PackID, slot uint32, s *slotInfo, text []byte) ([]byte, error) {
-	raw, err := r.codecs.decode(make([]byte, 0, s.Raw), text, s.Method, int(s.Raw))
+// openChunk decompresses what a seal held into dst, which is empty, and checks
+// its hash.
+func (r *Repo) openChunk(dst []byte, id PackID, slot uint32, s *slotInfo, text []byte) ([]byte, error) {
+	raw, err := r.codecs.decode(dst, text, s.Method, int(s.Raw))
 	if err != nil {
 		return nil, &CorruptError{Object: packName(id), Slot: int64(slot), Err: err}
 	}

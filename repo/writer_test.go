@@ -150,15 +150,16 @@ func TestARevokedWriterCommitsNothing(t *testing.T) {
 		r := w.mustOpen(t, hook)
 		wr, err := r.NewWriter(ctx)
 		must(t, err)
-		ref, _, err := wr.StoreImage(ctx, diskB(), repo.ImageOptions{})
-		must(t, err)
 		if late {
 			hook.put = func(name string) {
 				if strings.HasPrefix(name, "points/") {
 					must(t, m.Put(ctx, "leases/"+wr.Lease().String()+"/revoked", nil))
 				}
 			}
-		} else {
+		}
+		ref, _, err := wr.StoreImage(ctx, diskB(), repo.ImageOptions{})
+		must(t, err)
+		if !late {
 			must(t, wr.Revoke(ctx))
 		}
 		p := &repo.RestorePoint{Machine: machineB, Name: "db", Disks: []repo.Disk{{Name: "db.vhdx", Image: ref}}}
