@@ -21,7 +21,7 @@ type Options struct {
 	Changed  *Changes // nil is none
 	Tags     []string
 	Software string // program and version, kept in the restore points
-	Parallel int    // disks read at a time; 0 is 2
+	Parallel int    // disks read at a time; 0 is 1: one disk keeps all processors busy
 
 	Progress Progress
 	Done     func(MachineReport) // told of each machine when it is done; nil is silent
@@ -31,7 +31,7 @@ type Options struct {
 
 func (o *Options) fill() {
 	if o.Parallel <= 0 {
-		o.Parallel = 2
+		o.Parallel = 1
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now
