@@ -197,18 +197,15 @@ func nextHole(ctx context.Context, d disk.Disk, off int64) (int64, error) {
 }
 
 // seek runs f, which may read the disk's map and does not always know ctx, so
-// that whoever asks can be killed meanwhile.
+// that whoever asks can be killed meanwhile. Close does not wait for it either:
+// it ends when the store answers, and touches nothing of the tree.
 func (h *imageHandle) seek(ctx context.Context, f func(ctx context.Context) (int64, error)) (int64, error) {
 	type answer struct {
 		off int64
 		err error
 	}
-	if !h.f.t.begin() {
-		return 0, ErrClosed
-	}
 	done := make(chan answer, 1)
 	go func() {
-		defer h.f.t.work.Done()
 		off, err := f(ctx)
 		done <- answer{off, err}
 	}()

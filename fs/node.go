@@ -72,9 +72,3 @@ type Extenter interface {
 	NextData(ctx context.Context, off int64) (int64, error)
 	NextHole(ctx context.Context, off int64) (int64, error)
 }
-
-// Kind tells the type bits of a mode.
-func (i Info) Kind() iofs.FileMode { return i.Mode.Type() }
-
-// Dir reports whether the node is a directory.
-func (i Info) Dir() bool { return i.Mode.IsDir() }

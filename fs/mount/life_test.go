@@ -94,7 +94,7 @@ func TestStatfsTellsASize(t *testing.T) {
 
 func TestOwnerAndUmask(t *testing.T) {
 	uid, gid := 1234, 4321
-	s := launch(t, job{Setup: small, Mount: mount.Options{UID: &uid, GID: &gid, Umask: 0o077, AllowOther: true}})
+	s := launch(t, job{Setup: small, Mount: options{UID: &uid, GID: &gid, Umask: 0o077, AllowOther: true}})
 	for path, want := range map[string]os.FileMode{"half": 0o500, "README.txt": 0o400} {
 		i, err := os.Stat(filepath.Join(s.dir, path))
 		if err != nil {
@@ -135,7 +135,7 @@ func TestSignalUnmounts(t *testing.T) {
 }
 
 func TestBusyMountSaysWhoAndIsDetached(t *testing.T) {
-	s := launch(t, job{Setup: small, Mount: mount.Options{LazyAfter: 500 * time.Millisecond}})
+	s := launch(t, job{Setup: small, Mount: options{LazyAfter: 500 * time.Millisecond}})
 	user := exec.Command("sleep", "60")
 	user.Dir = filepath.Join(s.dir, "half")
 	if err := user.Start(); err != nil {
@@ -265,7 +265,7 @@ func TestMountPointInUseIsRefused(t *testing.T) {
 }
 
 func TestOptionsThatWouldHangAreDropped(t *testing.T) {
-	s := launch(t, job{Setup: small, Mount: mount.Options{Forward: []string{"auto_unmount", "noexec"}}})
+	s := launch(t, job{Setup: small, Mount: options{Forward: []string{"auto_unmount", "noexec"}}})
 	table, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		t.Fatal(err)

@@ -25,10 +25,10 @@ type Options struct {
 	// context ends, before it is detached; 0 is 10 s.
 	LazyAfter time.Duration
 	// OnBusy is told who keeps a mount from ending; nil is silent.
-	OnBusy func(*BusyError) `json:"-"`
+	OnBusy func(*BusyError)
 	// OnError is told of failures that no caller of Mount would see; nil is
 	// silent.
-	OnError func(error) `json:"-"`
+	OnError func(error)
 
 	// Forward are options that only the system understands, as in a list
 	// behind -o: *OptionError for one that it does not.

@@ -43,10 +43,19 @@ func TestMain(m *testing.M) {
 type job struct {
 	fstest.Setup
 	Dir   string
-	Mount mount.Options
+	Mount options
 
 	server string               // this test binary, "" being where it lies
 	who    *syscall.SysProcAttr // whom it runs as
+}
+
+// options are those of mount.Options that a job can carry.
+type options struct {
+	AllowOther, NonEmpty bool
+	UID, GID             *int
+	Umask                uint32
+	LazyAfter            time.Duration
+	Forward              []string
 }
 
 // serve mounts, says "ready" and obeys the commands of its standard input.
@@ -66,9 +75,13 @@ func serve(text string) error {
 		return err
 	}
 	defer tree.Close()
-	j.Mount.OnBusy = func(e *mount.BusyError) { fmt.Println("busy:", e) }
-	j.Mount.OnError = func(err error) { fmt.Fprintln(os.Stderr, err) }
-	m, err := mount.Mount(ctx, tree, j.Dir, j.Mount)
+	o := j.Mount
+	m, err := mount.Mount(ctx, tree, j.Dir, mount.Options{
+		AllowOther: o.AllowOther, NonEmpty: o.NonEmpty, UID: o.UID, GID: o.GID, Umask: o.Umask,
+		LazyAfter: o.LazyAfter, Forward: o.Forward,
+		OnBusy:  func(e *mount.BusyError) { fmt.Println("busy:", e) },
+		OnError: func(err error) { fmt.Fprintln(os.Stderr, err) },
+	})
 	if err != nil {
 		return err
 	}

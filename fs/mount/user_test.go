@@ -81,7 +81,7 @@ func TestAllowOtherNeedsPermission(t *testing.T) {
 	if conf, err := os.ReadFile("/etc/fuse.conf"); err == nil && mount.AllowsOther(string(conf)) {
 		t.Skip("/etc/fuse.conf permits it: take user_allow_other out to have this tried")
 	}
-	_, err := tryLaunch(t, job{Setup: small, Dir: dir, server: server, who: who, Mount: mount.Options{AllowOther: true}})
+	_, err := tryLaunch(t, job{Setup: small, Dir: dir, server: server, who: who, Mount: options{AllowOther: true}})
 	if err == nil || err.Error() != "error: mount: "+dir+": --allow-other is not permitted to this user" {
 		t.Errorf("allow_other: %v", err)
 	}
