@@ -15,6 +15,7 @@ type Place struct {
 	What     string // head | directory | data | segment | table
 	Slot     uint32
 	Off, Len int64
+	Raw      uint32 // length of the chunk
 }
 
 // Places takes a pack apart.
@@ -23,13 +24,20 @@ func (r *Repo) Places(ctx context.Context, id PackID) ([]Place, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := []Place{{"head", 0, 0, packHeadSize}, {"directory", 0, packHeadSize, int64(head.Directory)}}
+	out := []Place{{What: "head", Len: packHeadSize}, {What: "directory", Off: packHeadSize, Len: int64(head.Directory)}}
 	d := newDirectory(id, head.Epoch, slots)
 	for i, s := range slots {
 		what := map[chunkKind]string{kindData: "data", kindSegment: "segment", kindTable: "table"}[s.Kind]
-		out = append(out, Place{what, uint32(i), d.offs[i], int64(s.Stored)})
+		out = append(out, Place{what, uint32(i), d.offs[i], int64(s.Stored), s.Raw})
 	}
 	return out, nil
+}
+
+// ForgetDirectories makes readers load the directories of packs again.
+func (r *Repo) ForgetDirectories() {
+	r.reader.mu.Lock()
+	defer r.reader.mu.Unlock()
+	r.reader.dirs = newLRU[PackID, *directory](r.reader.dirs.limit)
 }
 
 // Condemn writes a list of packs that prune is about to delete.

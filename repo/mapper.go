@@ -67,11 +67,7 @@ func (m *mapper) run(ctx context.Context, kind runKind, pages uint32, a Address,
 	if t != nil && (t.kind == runData || t.kind == runRepeat) && m.seg.packs[t.pack] == a.Pack {
 		switch {
 		case t.kind == runData && kind == runData && t.slot+t.slots == a.Slot:
-			err := m.join(ctx, t, pages, a, hashes, slots)
-			if !damaged(err) {
-				return err
-			}
-			// The run that was taken over cannot be continued, but stays as it is.
+			return m.join(ctx, t, pages, a, hashes, slots)
 		case t.slots == 1 && slots == 1 && t.slot == a.Slot:
 			// The check of a repeat is that of its one chunk.
 			m.finish()
