@@ -1,0 +1,71 @@
+package part
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"vitrine/fs/disk"
+)
+
+// SwapHeader is the first page of a Linux swap area: what a guest needs to
+// find again of it.
+type SwapHeader struct {
+	PageSize int64
+	// Hibernated is true where the area holds the memory of a machine that
+	// sleeps, which must not be lost.
+	Hibernated bool
+	// Size is the length the header gives the area, in bytes; 0 where an old
+	// header (SWAP-SPACE) has none.
+	Size  int64
+	Label string
+	UUID  string
+}
+
+// ReadSwap returns the header of a Linux swap area of size bytes, nil where r
+// holds none. Linux writes its signature at the end of the first page, whose
+// size is the processor's.
+func ReadSwap(r io.ReaderAt, size int64) (*SwapHeader, error) {
+	b := make([]byte, min(64<<10, max(size, 0)))
+	if err := readAt(r, b, 0); err != nil {
+		return nil, fmt.Errorf("part: read swap header: %w", err)
+	}
+	for _, page := range []int{4 << 10, 8 << 10, 16 << 10, 64 << 10} {
+		if page > len(b) {
+			break
+		}
+		h := &SwapHeader{PageSize: int64(page)}
+		switch string(b[page-10 : page]) {
+		case "SWAPSPACE2":
+		case "SWAP-SPACE":
+			return h, nil
+		case "S1SUSPEND\x00", "S2SUSPEND\x00", "ULSUSPEND\x00", "LINHIB0001":
+			h.Hibernated = true
+		default:
+			continue
+		}
+		var order binary.ByteOrder = binary.LittleEndian
+		if order.Uint32(b[1024:]) != 1 {
+			order = binary.BigEndian
+		}
+		if order.Uint32(b[1024:]) != 1 && !h.Hibernated {
+			continue
+		}
+		h.Size = (int64(order.Uint32(b[1028:])) + 1) * int64(page)
+		if id := b[1036:1052]; disk.GUID(id) != (disk.GUID{}) {
+			h.UUID = fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:16])
+		}
+		h.Label = cString(b[1052:1068])
+		return h, nil
+	}
+	return nil, nil
+}
+
+func cString(b []byte) string {
+	for i, c := range b {
+		if c == 0 {
+			return string(b[:i])
+		}
+	}
+	return string(b)
+}
