@@ -27,9 +27,6 @@ func openWith(t testing.TB, s repo.Store, secret repo.Secret) (*repo.Repo, []str
 	if asked > 1 {
 		t.Errorf("the secret was asked for %d times", asked)
 	}
-	if err == nil {
-		t.Cleanup(func() { r.Close() })
-	}
 	return r, told, err
 }
 

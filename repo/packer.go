@@ -65,9 +65,11 @@ func (p *packer) flush(ctx context.Context) error {
 	if p.cur == nil {
 		return nil
 	}
-	c := p.cur
+	if err := p.w.upload(ctx, p.cur); err != nil {
+		return err // it stays: others may have taken addresses in it
+	}
 	p.cur = nil
-	return p.w.upload(ctx, c)
+	return nil
 }
 
 // seal seals slots and directory in place and returns the object. Every seal

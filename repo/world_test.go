@@ -187,22 +187,21 @@ func newWorld(t testing.TB, s repo.Store, encrypted bool) *world {
 		t.Fatal(err)
 	}
 	must(t, r.Close())
-	w.use(t, w.mustOpen(t, storetest.Poison(s)))
+	w.use(w.mustOpen(t, storetest.Poison(s)))
 	return w
 }
 
-func (w *world) use(t testing.TB, r *repo.Repo) {
+func (w *world) use(r *repo.Repo) {
 	r.SetPackSize(96 << 10)
 	w.repo = r
-	t.Cleanup(func() { r.Close() })
 }
 
-// open opens the world's repository in a store, with nothing cached.
+// open opens the world's repository in a store, with nothing cached. Tests
+// open thousands: none is kept for the end to be closed.
 func (w *world) open(t testing.TB, s repo.Store) (*repo.Repo, error) {
 	r, err := repo.Open(t.Context(), s, w.options())
 	if err == nil {
 		r.SetPackSize(96 << 10)
-		t.Cleanup(func() { r.Close() })
 	}
 	return r, err
 }

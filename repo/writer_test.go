@@ -430,7 +430,7 @@ func TestADamagedBaseIsReadAgain(t *testing.T) {
 			if n == 0 {
 				t.Fatal("nothing was damaged")
 			}
-			w.use(t, w.mustOpen(t, m))
+			w.use(w.mustOpen(t, m))
 			w.backup(t, two)
 			if what == "directory" {
 				return // the backup went on; what lay in the packs is lost until it is stored anew
@@ -528,7 +528,7 @@ func TestACacheOfWhatIsGone(t *testing.T) {
 	}
 	for _, cache := range []string{w.cache, t.TempDir()} {
 		x := &world{store: s, secret: w.secret, now: w.now.Add(time.Hour), cache: cache}
-		x.use(t, x.mustOpen(t, s))
+		x.use(x.mustOpen(t, s))
 		x.backup(t, one)
 		if err := x.points[0].restores(ctx, x.mustOpen(t, s)); err != nil {
 			t.Errorf("over packs cut short: %v", err)
