@@ -23,6 +23,10 @@ type imageStore struct {
 	left    extents
 }
 
+// maxSpanWorkers bounds the spans of an image in memory: each takes its 16 MiB
+// and, until the map has it, what is left of it compressed.
+const maxSpanWorkers = 6
+
 // smallImage is the size up to which images share a pack with the maps, so
 // that a machine's configuration does not make a pack for each of its files.
 const smallImage = 4 << 20
@@ -36,8 +40,9 @@ func (w *Writer) StoreImage(ctx context.Context, src Source, o ImageOptions) (Im
 	if err := s.prepare(); err != nil {
 		return ImageRef{}, Stats{}, err
 	}
-	jobs := make(chan *spanJob, w.repo.opts.Workers)    // for the workers
-	ordered := make(chan *spanJob, w.repo.opts.Workers) // for the collector; bounds what waits in memory
+	workers := min(w.repo.opts.Workers, maxSpanWorkers)
+	jobs := make(chan *spanJob, workers)    // for the workers
+	ordered := make(chan *spanJob, workers) // for the collector; bounds what waits in memory
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(jobs)
@@ -61,7 +66,7 @@ func (w *Writer) StoreImage(ctx context.Context, src Source, o ImageOptions) (Im
 			}
 		})
 	})
-	for range w.repo.opts.Workers {
+	for range workers {
 		g.Go(func() error {
 			k := &spanWorker{s: s}
 			for j := range jobs {

@@ -64,7 +64,7 @@ func (r *Repo) NewWriter(ctx context.Context) (*Writer, error) {
 		return nil, errors.Join(err, lease.end(context.WithoutCancel(ctx)))
 	}
 	w := &Writer{repo: r, lease: lease, index: x, slots: make(chan struct{}, 2), buffers: bufferPool{keep: 2},
-		arenas: bufferPool{keep: 2*r.opts.Workers + 1}, named: map[PackID]struct{}{}, sizes: map[PackID]int64{}}
+		arenas: bufferPool{keep: 2*min(r.opts.Workers, maxSpanWorkers) + 1}, named: map[PackID]struct{}{}, sizes: map[PackID]int64{}}
 	w.ctx, w.stop = context.WithCancel(context.WithoutCancel(ctx))
 	w.meta = &packer{w: w, room: 256 << 10}
 	return w, nil
