@@ -37,8 +37,8 @@ type packer struct {
 	cur  *packBuffer
 }
 
-// next tells the address that the next chunk will have, unless the pack is
-// full before.
+// add gives a compressed chunk its place; it waits while a full pack cannot be
+// handed over.
 func (p *packer) add(ctx context.Context, s slotInfo, body []byte) (Address, error) {
 	s.Stored = uint32(len(body) + tagSize)
 	if p.cur != nil && (len(p.cur.slots) == maxSlots || len(p.cur.buf)-packFront+int(s.Stored) > p.w.repo.packSize) {

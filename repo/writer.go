@@ -278,13 +278,18 @@ func (w *Writer) place(ctx context.Context, p *RestorePoint) error {
 	return nil
 }
 
+// closeWait is how long Close waits for packs under way to arrive.
+const closeWait = 30 * time.Second
+
 // Close gives the lease back. Images stored but not committed are lost; their
 // packs are found again by the next writer.
 func (w *Writer) Close() error {
 	w.metaMu.Lock()
 	w.meta.cur = nil
 	w.metaMu.Unlock()
+	late := time.AfterFunc(closeWait, w.stop)
 	w.uploads.Wait()
+	late.Stop()
 	w.stop()
 	return errors.Join(w.index.close(w.failed() == nil), w.lease.end(context.WithoutCancel(w.ctx)))
 }
