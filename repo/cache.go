@@ -12,6 +12,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -27,6 +28,7 @@ type index struct {
 	db      *bbolt.DB
 	path    string
 	private bool
+	broken  atomic.Bool // something in the file could not be read or written
 
 	mu    sync.RWMutex
 	ids   []PackID          // by number
@@ -125,11 +127,15 @@ func guard(f func() error) (err error) {
 }
 
 func (x *index) readFile(f func(*bbolt.Tx) error) error {
-	return guard(func() error { return x.db.View(f) })
+	err := guard(func() error { return x.db.View(f) })
+	x.broken.CompareAndSwap(false, err != nil)
+	return err
 }
 
 func (x *index) writeFile(f func(*bbolt.Tx) error) error {
-	return guard(func() error { return x.db.Update(f) })
+	err := guard(func() error { return x.db.Update(f) })
+	x.broken.CompareAndSwap(false, err != nil)
+	return err
 }
 
 // tryFile opens one file, checks whose it is, and marks it dirty.
@@ -172,7 +178,7 @@ func (x *index) tryFile(path string) error {
 // close marks the file clean if it may be used again.
 func (x *index) close(clean bool) error {
 	var err error
-	if clean && !x.private {
+	if clean && !x.private && !x.broken.Load() {
 		if err = x.db.Sync(); err == nil {
 			x.db.NoSync = false
 			err = x.writeFile(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyState, stateClean) })
