@@ -1,0 +1,201 @@
+package xfs_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"vitrine/fs/xfs"
+)
+
+// dataDir is the folder of foreign images; tests skip without it.
+func dataDir(t testing.TB) string {
+	t.Helper()
+	dir := os.Getenv("VITRINE_TEST_DATA")
+	if dir == "" {
+		top, err := os.Getwd()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			if _, err := os.Stat(filepath.Join(top, "go.mod")); err == nil {
+				break
+			}
+			if filepath.Dir(top) == top {
+				t.Fatal("no go.mod above the test")
+			}
+			top = filepath.Dir(top)
+		}
+		dir = filepath.Join(top, "..", "shared", "data")
+	}
+	if _, err := os.Stat(dir); err != nil {
+		t.Skipf("the foreign disk images are missing: set VITRINE_TEST_DATA to their folder (%v)", err)
+	}
+	return dir
+}
+
+func gunzip(t testing.TB, file string) []byte {
+	t.Helper()
+	packed, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func openBytes(t testing.TB, b []byte) *xfs.FS {
+	t.Helper()
+	v, err := xfs.Open(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// openImage opens an image file until the test ends.
+func openImage(t testing.TB, name string) *xfs.FS {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	st, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := xfs.Open(f, st.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func need(t testing.TB, tools ...string) {
+	t.Helper()
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s is missing: install xfsprogs and mount", tool)
+		}
+	}
+}
+
+func run(t testing.TB, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// mkfs makes an image of size bytes with mkfs.xfs.
+func mkfs(t testing.TB, size int64, args ...string) string {
+	t.Helper()
+	need(t, "mkfs.xfs")
+	image := filepath.Join(t.TempDir(), "xfs.img")
+	if err := os.WriteFile(image, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(image, size); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("mkfs.xfs", append(append([]string{"-q", "-f"}, args...), image)...).CombinedOutput()
+	if err != nil {
+		if bytes.Contains(out, []byte("unknown option")) || bytes.Contains(out, []byte("Usage")) {
+			t.Skipf("this mkfs.xfs does not know %v", args)
+		}
+		t.Fatalf("mkfs.xfs %v: %v\n%s", args, err, out)
+	}
+	return image
+}
+
+// facts describes a file in one line; times are left out.
+func facts(name string, i iofs.FileInfo, uid, gid uint32, links uint64, content func() ([]byte, error), target func() (string, error)) string {
+	line := fmt.Sprintf("%s %v %d:%d", name, i.Mode(), uid, gid)
+	switch {
+	case i.Mode().IsRegular():
+		b, err := content()
+		if err != nil {
+			return line + " " + err.Error()
+		}
+		sum := sha256.Sum256(b)
+		line += fmt.Sprintf(" links %d size %d %s", links, i.Size(), hex.EncodeToString(sum[:8]))
+	case i.Mode()&iofs.ModeSymlink != 0:
+		to, err := target()
+		if err != nil {
+			return line + " " + err.Error()
+		}
+		line += " -> " + to
+	}
+	return line + " " + i.ModTime().UTC().Format("2006-01-02T15:04:05.000000000")
+}
+
+// ours lists a volume as our reader sees it.
+func ours(t testing.TB, v *xfs.FS) map[string]string {
+	t.Helper()
+	all := make(map[string]string)
+	err := iofs.WalkDir(v, ".", func(name string, d iofs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		i, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if i.Mode().Type() != d.Type() {
+			t.Errorf("%s: the directory says %v, the inode %v", name, d.Type(), i.Mode())
+		}
+		sys := i.Sys().(interface {
+			Owner() (uint32, uint32, bool)
+			Links() int
+		})
+		uid, gid, _ := sys.Owner()
+		all[name] = facts(name, i, uid, gid, uint64(sys.Links()),
+			func() ([]byte, error) { return iofs.ReadFile(v, name) },
+			func() (string, error) { return v.ReadLink(name) })
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// same compares two listings.
+func same(t testing.TB, got, want map[string]string) {
+	t.Helper()
+	shown := 0
+	for name, line := range want {
+		if got[name] != line && shown < 10 {
+			shown++
+			t.Errorf("%q:\n got %s\nwant %s", name, got[name], line)
+		}
+	}
+	for name, line := range got {
+		if want[name] == "" && shown < 10 {
+			shown++
+			t.Errorf("%q is not there: %s", name, line)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d files, want %d", len(got), len(want))
+	}
+}
