@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 )
 
@@ -122,14 +123,8 @@ func (r *Repo) start() error {
 // Init makes a repository in an empty store and returns its recovery key,
 // which is shown once and kept nowhere ("" without encryption).
 func Init(ctx context.Context, s Store, o InitOptions) (*Repo, string, error) {
-	for info, err := range s.List(ctx, "") {
-		if err != nil {
-			return nil, "", fmt.Errorf("repo: list: %w", err)
-		}
-		if info.Name == configName || info.Name == copyName(configName) {
-			return nil, "", errors.New("repo: there is a repository here already")
-		}
-		return nil, "", fmt.Errorf("repo: the place is not empty: it has %s", info.Name)
+	if err := clearInit(ctx, s); err != nil {
+		return nil, "", err
 	}
 	r := newRepo(s, o.Options)
 	if o.Compression == "" {
@@ -162,6 +157,29 @@ func Init(ctx context.Context, s Store, o InitOptions) (*Repo, string, error) {
 		return nil, "", err
 	}
 	return r, recovery, r.start()
+}
+
+// clearInit makes sure that the store is empty. Key slots alone, which open
+// nothing, are what an init leaves that died before it wrote config: they go.
+func clearInit(ctx context.Context, s Store) error {
+	var left []string
+	for info, err := range s.List(ctx, "") {
+		switch name := strings.TrimPrefix(info.Name, "copies/"); {
+		case err != nil:
+			return fmt.Errorf("repo: list: %w", err)
+		case name == configName:
+			return errors.New("repo: there is a repository here already")
+		case !strings.HasPrefix(name, "keys/"):
+			return fmt.Errorf("repo: the place is not empty: it has %s", info.Name)
+		}
+		left = append(left, info.Name)
+	}
+	for _, name := range left {
+		if err := s.Delete(ctx, name); err != nil {
+			return fmt.Errorf("repo: delete %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // initKeys makes the first key slot and the recovery slot.
