@@ -90,6 +90,15 @@ func run(ctx context.Context, args []string) error {
 	if err := os.MkdirAll(b.work, 0o755); err != nil {
 		return err
 	}
+	// Two runs would take each other's files away, and each other's time.
+	lock, err := os.Create(filepath.Join(b.work, "lock"))
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return fmt.Errorf("another run uses %s: %w", b.work, err)
+	}
 	vitrine, err := filepath.Abs("vitrine")
 	if err != nil {
 		return err
