@@ -60,7 +60,14 @@ func (e *env) open(ctx context.Context) (*repo.Repo, error) {
 	if errors.Is(err, repo.ErrWrongPassword) {
 		return nil, &hinted{fmt.Errorf("%s: %w", dir, repo.ErrWrongPassword), "the recovery key opens it too, with --recovery-key-file"}
 	}
-	return r, err
+	if err != nil {
+		return nil, err
+	}
+	if !r.Encrypted() && e.repo.secret.given() {
+		err := &hinted{fmt.Errorf("%s is not encrypted, but a key was given for it", dir), "if it ever was, somebody replaced its config; if it never was, leave the key away"}
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
 }
 
 // location is the folder of the repository.

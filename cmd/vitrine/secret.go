@@ -34,6 +34,11 @@ type usedSecret struct {
 // maxSecret is the longest password or key file.
 const maxSecret = 1 << 20
 
+// given tells whether the command line says how to open the repository.
+func (f *secretFlags) given() bool {
+	return f.passwordFile != "" || f.passwordCommand != "" || f.keyFile != "" || f.recoveryKeyFile != ""
+}
+
 // read gets the secret that opens the repository: from the one flag given,
 // else from VITRINE_PASSWORD, else from the terminal.
 func (f *secretFlags) read(ctx context.Context, e *env) (repo.Secret, error) {
