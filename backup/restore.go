@@ -2,7 +2,6 @@ package backup
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +10,6 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 
 	"vitrine/fs/raw"
@@ -19,11 +17,11 @@ import (
 )
 
 // RestoreOptions of a restore; the zero value but for To writes the whole
-// machine, its disks as VHDX.
+// machine.
 type RestoreOptions struct {
 	To     string   // the folder in which the machine's folder is made
 	As     string   // the name of the machine's folder; "" is the machine's
-	Format Format   // of the disks; "" is vhdx
+	Format Format   // of the disks; "" is vhd for those that were, vhdx for others
 	Disks  []string // nothing but these disks of the machine; none is everything
 
 	Progress Progress
@@ -47,15 +45,16 @@ type Restored struct {
 	Written int64    // bytes that are not holes
 }
 
-// Restore writes a restore point as files, laid out as the mounted tree shows
-// it: the disks, config/, checkpoints/NAME/ and restore-point.json. The folder
-// must not exist yet; it gets its name when all of it is on the disk, so that
+// Restore writes a restore point as files. A Hyper-V machine is laid out as an
+// export of it: Virtual Machines/, Virtual Hard Disks/ and Snapshots/, each disk
+// under the name that the configuration has for it, whole, also where that is
+// the name of a differencing disk. Anything else, and a machine whose disks
+// would share a name, is laid out as the mounted tree shows it: the disks,
+// config/ and checkpoints/NAME/. restore-point.json is in both. The folder must
+// not exist yet; it gets its name when all of it is on the disk, so that
 // a restore that was broken off never looks like a machine.
 func Restore(ctx context.Context, r *repo.Repo, p *repo.RestorePoint, o RestoreOptions) (_ *Restored, err error) {
 	o.Progress = orSilent(o.Progress)
-	if o.Format == "" {
-		o.Format = FormatVHDX
-	}
 	name := o.As
 	if name == "" {
 		name = p.Name
@@ -76,7 +75,7 @@ func Restore(ctx context.Context, r *repo.Repo, p *repo.RestorePoint, o RestoreO
 	if err := plan.checkSpace(o.To); err != nil {
 		return nil, err
 	}
-	temp, err := os.MkdirTemp(o.To, ".vitrine-restore-")
+	temp, err := os.MkdirTemp(o.To, unfinishedPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("backup: restore: %w", err)
 	}
@@ -99,6 +98,10 @@ func Restore(ctx context.Context, r *repo.Repo, p *repo.RestorePoint, o RestoreO
 	return done, syncDir(o.To)
 }
 
+// unfinishedPrefix begins the name of the folder of a restore that is under
+// way, or was killed.
+const unfinishedPrefix = ".vitrine-restore-"
+
 // ExistsError says that a restore would write over something.
 type ExistsError struct{ Path string }
 
@@ -119,141 +122,7 @@ type SpaceError struct {
 }
 
 func (e *SpaceError) Error() string {
-	return fmt.Sprintf("the restore needs %d bytes and %s has %d left", e.Need, e.Dir, e.Free)
-}
-
-// restorePlan is every file of a restore, by its slash-separated path.
-type restorePlan struct {
-	disks []plannedDisk
-	files []plannedFile
-	texts []plannedText
-}
-
-type plannedDisk struct {
-	path   string
-	disk   repo.Disk
-	format Format
-}
-
-type plannedFile struct {
-	path string
-	file repo.File
-}
-
-type plannedText struct {
-	path string
-	data []byte
-}
-
-func planRestore(p *repo.RestorePoint, o RestoreOptions) (*restorePlan, error) {
-	switch o.Format {
-	case FormatVHDX, FormatVHD, FormatRaw:
-	case FormatQCOW2:
-		return nil, &FormatError{o.Format}
-	default:
-		return nil, &FormatError{o.Format}
-	}
-	plan := &restorePlan{}
-	if len(o.Disks) > 0 {
-		for _, want := range o.Disks {
-			i := slices.IndexFunc(p.Disks, func(d repo.Disk) bool {
-				return strings.EqualFold(d.Name, want) || strings.EqualFold(strings.TrimSuffix(d.Name, path.Ext(d.Name)), want)
-			})
-			if i < 0 {
-				return nil, &NoDiskError{Name: want, Point: p}
-			}
-			plan.add("", p.Disks[i:i+1], nil, nil, o.Format)
-		}
-		return plan, plan.check()
-	}
-	plan.add("", p.Disks, p.Files, p.VM, o.Format)
-	taken := map[string]bool{}
-	for _, c := range p.Checkpoints {
-		dir := fileName(c.Name)
-		for n := 2; taken[strings.ToLower(dir)]; n++ {
-			dir = fileName(fmt.Sprintf("%s (%d)", c.Name, n))
-		}
-		taken[strings.ToLower(dir)] = true
-		plan.add("checkpoints/"+dir+"/", c.Disks, c.Files, c.VM, o.Format)
-	}
-	text, err := json.MarshalIndent(p, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("backup: restore: %w", err)
-	}
-	plan.texts = append(plan.texts, plannedText{"restore-point.json", append(text, '\n')})
-	return plan, plan.check()
-}
-
-func (r *restorePlan) add(dir string, disks []repo.Disk, files []repo.File, vm json.RawMessage, f Format) {
-	for _, d := range disks {
-		name := strings.TrimSuffix(d.Name, path.Ext(d.Name)) + "." + string(f)
-		r.disks = append(r.disks, plannedDisk{dir + name, d, f})
-	}
-	own := false
-	for _, file := range files {
-		own = own || strings.EqualFold(file.Name, "vm.json")
-		r.files = append(r.files, plannedFile{dir + "config/" + file.Name, file})
-	}
-	if len(vm) > 0 && !own {
-		r.texts = append(r.texts, plannedText{dir + "config/vm.json", vm})
-	}
-}
-
-// check refuses paths that lead out of the folder or meet: a restore point may
-// come from a hostile host.
-func (r *restorePlan) check() error {
-	seen := map[string]bool{}
-	for name := range r.paths() {
-		if local, err := filepath.Localize(name); err != nil || !filepath.IsLocal(local) {
-			return fmt.Errorf("backup: restore: %q is no file name on this system", name)
-		}
-		key := strings.ToLower(name)
-		if seen[key] {
-			return fmt.Errorf("backup: restore: two files are called %s", name)
-		}
-		seen[key] = true
-	}
-	return nil
-}
-
-// checkSpace refuses to begin what cannot end. Holes take no space, small
-// tables do.
-func (r *restorePlan) checkSpace(dir string) error {
-	var need int64
-	for _, d := range r.disks {
-		need += d.disk.Image.Data + 1<<20
-	}
-	for _, f := range r.files {
-		need += f.file.Image.Size
-	}
-	free, err := freeSpace(dir)
-	if err != nil {
-		return fmt.Errorf("backup: restore: free space of %s: %w", dir, err)
-	}
-	if need > free {
-		return &SpaceError{Dir: dir, Need: need, Free: free}
-	}
-	return nil
-}
-
-func (r *restorePlan) paths() func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for _, d := range r.disks {
-			if !yield(d.path) {
-				return
-			}
-		}
-		for _, f := range r.files {
-			if !yield(f.path) {
-				return
-			}
-		}
-		for _, t := range r.texts {
-			if !yield(t.path) {
-				return
-			}
-		}
-	}
+	return fmt.Sprintf("the restore needs %d MiB and %s has %d MiB left", (e.Need+1<<20-1)>>20, e.Dir, e.Free>>20)
 }
 
 // write makes all files below dir and brings them safely onto the disk.

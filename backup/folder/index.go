@@ -68,9 +68,10 @@ func readIndex(ctx context.Context, root *os.Root, deep bool) (*index, error) {
 	return x, nil
 }
 
-// skipDir names folders whose files are copies that the host makes for itself.
+// skipDir names folders whose files are copies that the host makes for itself,
+// and what is left of restores that were killed.
 func skipDir(name string) bool {
-	return slices.ContainsFunc([]string{
+	return strings.HasPrefix(name, ".vitrine-restore-") || slices.ContainsFunc([]string{
 		"Virtual Machines Cache", "Resource Types", "Groups",
 		"System Volume Information", "$RECYCLE.BIN", "lost+found",
 	}, func(s string) bool { return strings.EqualFold(s, name) })

@@ -22,9 +22,22 @@ func newRestore(e *env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "restore POINT --to DIR",
 		Short: "write a machine back: disks and configuration",
-		Long: `Writes a restore point into a new folder below DIR, called like the machine:
-its disks, its configuration, its checkpoints. Nothing is ever overwritten, and
-the folder has its name only when all of it is there.
+		Long: `Writes a restore point into a new folder below DIR, called like the machine.
+Nothing is ever overwritten, and the folder has its name only when all of it is
+there.
+
+A Hyper-V machine is written as an export of it, with "Virtual Machines",
+"Virtual Hard Disks" and "Snapshots", each disk under the name that the
+configuration has for it. Hyper-V Manager imports it, or:
+
+  Import-VM -Path 'DIR\SQL01\Virtual Machines\<id>.vmcx' -Copy -GenerateNewId
+
+"vitrine backup DIR" finds the same machine again. Every disk is whole and has
+no parent, also those of checkpoints and those called .avhdx. Disks are VHDX
+files, or VHD files where they were; with another --format the configuration
+still names the old files.
+
+Anything else is written as the mounted tree shows it.
 
 ` + pointHelp,
 		Example: `  vitrine restore --repo /backups SQL01 --to /srv/restored
@@ -36,7 +49,7 @@ the folder has its name only when all of it is there.
 	f := c.Flags()
 	f.StringVar(&o.to, "to", "", "make the machine's folder in `DIR`")
 	f.StringVar(&o.as, "as", "", "call the machine's folder `NAME`")
-	f.StringVar(&o.format, "format", string(backup.FormatVHDX), "write disks as vhdx, vhd, raw or qcow2")
+	f.StringVar(&o.format, "format", "", "write all disks as vhdx, vhd or raw")
 	f.StringArrayVar(&o.disks, "disk", nil, "restore only the disk `NAME`; may be repeated")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	return c
