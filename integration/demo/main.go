@@ -159,7 +159,7 @@ func (d *demo) unmountAndRestore() error {
 		return err
 	}
 	return d.showAll([][]string{
-		{"qemu-img", "compare", d.path("restored", m.name, m.name+".vhdx"), d.disk(m)},
+		{"qemu-img", "compare", d.path("restored", m.name, "Virtual Hard Disks", m.name+".vhdx"), d.disk(m)},
 		{"vitrine", "check", "--read-data"},
 	})
 }
