@@ -21,7 +21,7 @@ type memorySource struct {
 	data  []byte
 	block int64
 	alloc []bool // nil: everything
-	reads int64
+
 }
 
 func (m *memorySource) Size() int64 { return int64(len(m.data)) }

@@ -36,7 +36,7 @@ const smallImage = 4 << 20
 // a changed extent, which are cut anew with it. A base of another size is no
 // base: everything is read.
 func (w *Writer) StoreImage(ctx context.Context, src Source, o ImageOptions) (ImageRef, Stats, error) {
-	s := &imageStore{w: w, src: src, size: src.Size(), opts: o}
+	s := &imageStore{w: w, src: &memo{Source: src}, size: src.Size(), opts: o}
 	if err := s.prepare(); err != nil {
 		return ImageRef{}, Stats{}, err
 	}

@@ -37,7 +37,6 @@ type spanJob struct {
 	items []item
 	arena []byte
 	read  int64
-	err   error
 	done  chan struct{}
 }
 
