@@ -97,6 +97,9 @@ func arrow(from, imported string, test bool) error {
 		return fmt.Errorf("%s imports %s: the repository knows nothing of disks", from, to)
 	case lf < 2 && wing(from) != "repo" && wing(to) == "repo":
 		return fmt.Errorf("%s imports %s: formats know nothing of the repository", from, to)
+	case from == "fs/guest" && lt == 1 && wing(to) == "fs":
+		// Stands among the formats and joins them, for backup and fs.
+		return nil
 	case lt >= lf:
 		return fmt.Errorf("%s (layer %d) imports %s (layer %d): a layer imports only lower layers", from, lf, to, lt)
 	}
@@ -212,6 +215,9 @@ func TestArrow(t *testing.T) {
 		{from: "backup/folder", to: "vitrine/fs/vhdx"},
 		{from: "fs", to: "vitrine/fs/vhdx"},
 		{from: "fs/mount", to: "vitrine/fs"},
+		{from: "fs/guest", to: "vitrine/fs/lvm"},
+		{from: "fs", to: "vitrine/fs/guest"},
+		{from: "backup", to: "vitrine/fs/guest"},
 		{from: "fs/vhdx", to: "vitrine/fs/disk"},
 		{from: "fs/fstest", to: "vitrine/fs"},
 		{from: "fs/fstest", to: "testing"},
@@ -232,6 +238,9 @@ func TestArrow(t *testing.T) {
 		{from: "fs/vhdx", to: "vitrine/repo", bad: true},
 		{from: "fs/vhdx", to: "vitrine/fs/vhd", bad: true},
 		{from: "fs/vhdx", to: "vitrine/fs", bad: true},
+		{from: "fs/lvm", to: "vitrine/fs/guest", bad: true},
+		{from: "fs/guest", to: "vitrine/fs", bad: true},
+		{from: "fs/guest", to: "vitrine/repo", bad: true},
 		{from: "backup", to: "vitrine/fs", bad: true},
 		{from: "fs", to: "vitrine/backup", bad: true},
 		{from: "fs", to: "vitrine/backup", test: true, bad: true},
