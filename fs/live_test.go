@@ -248,3 +248,27 @@ func BenchmarkReadAt(b *testing.B) {
 		})
 	}
 }
+
+func TestMachinesThatAreNotThereAreRefused(t *testing.T) {
+	all, _ := fstest.Tree(t, fstest.Setup{Fixture: "small"})
+	if n, err := all.Chosen(t.Context()); err != nil || n < 7 {
+		t.Errorf("%d restore points, %v", n, err)
+	}
+	some, _ := fstest.Tree(t, fstest.Setup{Fixture: "small", Machines: []string{"half"}})
+	if n, err := some.Chosen(t.Context()); err != nil || n != 2 {
+		t.Errorf("%d restore points of half, want 2, %v", n, err)
+	}
+	none, _ := fstest.Tree(t, fstest.Setup{Fixture: "small", Machines: []string{"half", "nobody"}})
+	var missing *fs.NoMachineError
+	if _, err := none.Chosen(t.Context()); !errors.As(err, &missing) || missing.Name != "nobody" {
+		t.Errorf("Chosen: %v", err)
+	}
+}
+
+func TestFailuresOfTheMountAreInTheStatus(t *testing.T) {
+	tree, _ := fstest.Tree(t, fstest.Setup{Fixture: "tiny"})
+	tree.Failed(errors.New("no more read-ahead"))
+	if s := tree.Status(); s.Failures != 1 || s.Errors[0].Error != "no more read-ahead" {
+		t.Errorf("status: %+v", s)
+	}
+}

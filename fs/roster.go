@@ -2,7 +2,7 @@ package fs
 
 import (
 	"context"
-
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -167,10 +167,48 @@ func (t *Tree) shows(m *machine) bool {
 	if len(t.o.Machines) == 0 {
 		return true
 	}
-	return slices.ContainsFunc(t.o.Machines, func(want string) bool {
-		guid, err := repo.ParseMachineID(want)
-		return err == nil && guid == m.id || fold(want) == fold(m.name) || fold(want) == fold(safeName(m.name))
-	})
+	return slices.ContainsFunc(t.o.Machines, m.goesBy)
+}
+
+// goesBy reports whether want is the machine's GUID or name.
+func (m *machine) goesBy(want string) bool {
+	guid, err := repo.ParseMachineID(want)
+	return err == nil && guid == m.id || fold(want) == fold(m.name) || fold(want) == fold(safeName(m.name))
+}
+
+// NoMachineError says that a tree was limited to a machine that is not in the
+// repository.
+type NoMachineError struct{ Name string }
+
+func (e *NoMachineError) Error() string { return fmt.Sprintf("no machine is called %q", e.Name) }
+
+// Hint says where the names are.
+func (e *NoMachineError) Hint() string { return "vitrine list shows the machines that there are" }
+
+// Chosen counts the restore points that the tree shows. It fails with
+// *NoMachineError when one of Options.Machines is not in the repository; only
+// that choice makes it open restore points.
+func (t *Tree) Chosen(ctx context.Context) (points int, err error) {
+	if len(t.o.Machines) == 0 {
+		l, err := t.current(ctx)
+		if err != nil {
+			return 0, err
+		}
+		return l.points, nil
+	}
+	r, err := t.roster(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, want := range t.o.Machines {
+		if !slices.ContainsFunc(r.folders, func(m *machine) bool { return m.goesBy(want) }) {
+			return 0, &NoMachineError{want}
+		}
+	}
+	for _, m := range r.folders {
+		points += len(m.points)
+	}
+	return points, nil
 }
 
 // find returns the machine of an id: io/fs's ErrNotExist if the roster has none.

@@ -38,7 +38,7 @@ type meter struct {
 
 type failure struct {
 	Time  time.Time `json:"time"`
-	Path  string    `json:"path"`
+	Path  string    `json:"path,omitempty"` // "" is the mount as a whole
 	Error string    `json:"error"`
 }
 
@@ -74,6 +74,10 @@ func (t *Tree) failed(ctx context.Context, path string, err error) {
 	m.mu.Unlock()
 	t.o.OnError(path, err)
 }
+
+// Failed adds a failure of whatever serves the tree to its status: a mount in
+// the background has nowhere else to tell of it.
+func (t *Tree) Failed(err error) { t.failed(context.Background(), "", err) }
 
 // Status is what .vitrine/status.json holds.
 type Status struct {
@@ -148,7 +152,11 @@ func (s Status) text() []byte {
 	row("errors", "%d", s.Failures)
 	w.Flush()
 	for _, e := range s.Errors {
-		fmt.Fprintf(&b, "%s  %s: %s\n", e.Time.Format(time.RFC3339), e.Path, e.Error)
+		fmt.Fprintf(&b, "%s  ", e.Time.Format(time.RFC3339))
+		if e.Path != "" {
+			fmt.Fprintf(&b, "%s: ", e.Path)
+		}
+		fmt.Fprintf(&b, "%s\n", e.Error)
 	}
 	return b.Bytes()
 }

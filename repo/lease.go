@@ -133,14 +133,24 @@ func (l *heldLease) end(ctx context.Context) error {
 	return nil
 }
 
-// MountLease claims the repository for a reader until the returned function
-// is called. A reader that may not write goes without: the error says so.
-func (r *Repo) MountLease(ctx context.Context) (end func(context.Context) error, err error) {
+// HeldLease is a lease that a reader of this process holds.
+type HeldLease struct{ l *heldLease }
+
+// ID is the lease's id, as Leases lists it.
+func (h *HeldLease) ID() LeaseID { return h.l.id }
+
+// End gives the lease back.
+func (h *HeldLease) End(ctx context.Context) error { return h.l.end(ctx) }
+
+// MountLease claims the repository for a reader until End is called. A reader
+// that may not write goes without: the error is fs.ErrPermission or that of a
+// read-only file system.
+func (r *Repo) MountLease(ctx context.Context) (*HeldLease, error) {
 	l, err := r.takeLease(ctx, "mount")
 	if err != nil {
 		return nil, err
 	}
-	return l.end, nil
+	return &HeldLease{l}, nil
 }
 
 // Leases lists what live processes hold: the newest renewal of each.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/term"
@@ -22,8 +23,8 @@ type env struct {
 	// readPassword reads a line from the terminal without showing it.
 	readPassword func() ([]byte, error)
 
-	repo   repoFlags // of every command
-	warned bool      // a warning was printed: exit status 3
+	repo   repoFlags   // of every command
+	warned atomic.Bool // a warning was printed: exit status 3
 }
 
 func systemEnv() *env {
@@ -46,10 +47,18 @@ func (e *env) printf(format string, args ...any) error {
 	return err
 }
 
-// warn writes a warning and remembers it for the exit status.
+// warn writes a warning and remembers it for the exit status. It is safe for
+// concurrent use.
 func (e *env) warn(format string, args ...any) {
-	e.warned = true
+	e.warned.Store(true)
 	e.say("warning: "+format, args...)
+}
+
+// noteWarnings remembers that n warnings were told in another way.
+func (e *env) noteWarnings(n int) {
+	if n > 0 {
+		e.warned.Store(true)
+	}
 }
 
 // say writes a line for people.

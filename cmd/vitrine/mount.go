@@ -73,34 +73,48 @@ func runMount(ctx context.Context, e *env, o mountOptions, dir string) error {
 		return err
 	}
 	defer r.Close()
-	end, err := r.MountLease(ctx)
-	if err != nil {
-		e.say("note: mounted without a lease, which prune could not see: %s", oneLine(err.Error()))
-		end = func(context.Context) error { return nil }
+	lease, err := r.MountLease(ctx)
+	held := "none"
+	switch {
+	case err == nil:
+		held = lease.ID().String()
+	case ctx.Err() != nil:
+		return ctx.Err()
+	default:
+		e.say("note: mounted without a lease, so that prune cannot know of it: %s", oneLine(err.Error()))
 	}
-	err = serve(ctx, e, o, r, dir, child)
-	return errors.Join(err, end(context.WithoutCancel(ctx)))
+	err = serve(ctx, e, o, r, dir, held, child)
+	if lease != nil {
+		err = errors.Join(err, lease.End(context.WithoutCancel(ctx)))
+	}
+	return err
 }
 
 // serve mounts and waits for the end, which is no error however it comes.
-func serve(ctx context.Context, e *env, o mountOptions, r *repo.Repo, dir string, child bool) (err error) {
+func serve(ctx context.Context, e *env, o mountOptions, r *repo.Repo, dir, lease string, child bool) (err error) {
 	keepOut, err := e.keepOut()
 	if err != nil {
 		return err
 	}
 	tree, err := fs.New(ctx, fs.Repo(r), fs.Options{
-		Machines: o.machines, Full: o.full, RealLatest: runtime.GOOS == "windows", Clock: e.now,
+		Machines: o.machines, Full: o.full, RealLatest: runtime.GOOS == "windows", Clock: e.now, Lease: lease,
 	})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, tree.Close()) }()
-	var failed error
+	points, err := tree.Chosen(ctx)
+	if err != nil {
+		return err
+	}
 	m, err := mount.Mount(ctx, tree, dir, mount.Options{
 		AllowOther: o.allowOther, UID: o.uid, GID: o.gid, Umask: o.umask, NonEmpty: o.nonEmpty,
 		KeepOut: keepOut, Forward: o.forward,
-		OnBusy:  func(b *mount.BusyError) { e.fail(b) },
-		OnError: func(err error) { failed = errors.Join(failed, err) },
+		OnBusy: func(b *mount.BusyError) { e.warn("%s; it is detached if that lasts", oneLine(b.Error())) },
+		OnError: func(err error) {
+			tree.Failed(err)
+			e.warn("%s", oneLine(err.Error()))
+		},
 	})
 	if err != nil {
 		return err
@@ -110,11 +124,10 @@ func serve(ctx context.Context, e *env, o mountOptions, r *repo.Repo, dir string
 			return errors.Join(err, m.Unmount())
 		}
 	} else {
-		_, points := tree.Size()
 		e.say("serving repository %.8s at %s (%s); Ctrl-C or \"vitrine umount %s\" ends it", r.ID(), m.Dir(), plural(points, "restore point"), dir)
 	}
 	m.Wait()
-	return failed
+	return nil
 }
 
 // keepOut are the folders that the mount point must have nothing to do with.

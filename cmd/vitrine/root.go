@@ -21,7 +21,7 @@ func execute(ctx context.Context, e *env, args []string) int {
 			err = &usageError{err, "vitrine --help lists the commands"}
 		}
 	}
-	status := exitStatus(ctx, err, e.warned)
+	status := exitStatus(ctx, err, e.warned.Load())
 	switch {
 	case status == exitInterrupted:
 		e.say("interrupted")

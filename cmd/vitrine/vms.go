@@ -72,6 +72,9 @@ func runVMs(ctx context.Context, e *env, o vmsOptions, source string) error {
 		all = append(all, v)
 	}
 	if o.json {
+		for _, v := range all {
+			e.noteWarnings(len(v.Warnings) + len(v.Unmet))
+		}
 		return e.printJSON(all)
 	}
 	rows, shown := make([][]string, 0, len(all)), namer{}
