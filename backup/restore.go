@@ -112,7 +112,7 @@ func (e *ExistsError) Is(target error) bool { return target == iofs.ErrExist }
 
 // Hint says what to do.
 func (e *ExistsError) Hint() string {
-	return "nothing is ever overwritten: choose another folder, or another name with --as"
+	return "nothing is ever overwritten: choose another folder or another name"
 }
 
 // SpaceError says that a restore does not fit.
@@ -210,15 +210,23 @@ func writeDisk(ctx context.Context, rp *repo.Repo, root *os.Root, d plannedDisk,
 	if err != nil {
 		return 0, err
 	}
-	var target raw.Target = f
-	if runtime.GOOS == "windows" && d.format != FormatRaw {
-		target = struct{ *os.File }{f} // Hyper-V refuses disks in files that are marked as sparse
-	}
 	meter := o.Progress.Begin("restore", d.path, src.Size())
-	n, err := raw.Write(ctx, target, src, raw.WriteOptions{Progress: meter.Add})
+	n, err := raw.Write(ctx, Target(f), src, raw.WriteOptions{Progress: meter.Add})
 	err = finish(f, src.Size(), err)
 	meter.End(err)
 	return n, err
+}
+
+// Target is f as what a disk is written to. Hyper-V refuses VHDX and VHD files
+// that are marked as sparse: on Windows their holes are written.
+func Target(f *os.File) raw.Target {
+	switch strings.ToLower(filepath.Ext(f.Name())) {
+	case ".vhdx", ".avhdx", ".vhd", ".avhd":
+		if runtime.GOOS == "windows" {
+			return struct{ *os.File }{f}
+		}
+	}
+	return f
 }
 
 func createIn(root *os.Root, name string) (*os.File, error) {

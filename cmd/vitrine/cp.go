@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vitrine/backup"
 	"vitrine/fs"
 	"vitrine/fs/raw"
 )
@@ -98,6 +99,9 @@ func (c *copying) node(ctx context.Context, root *os.Root, n fs.Node, name strin
 		return c.dir(ctx, root, n, name)
 	case fs.File:
 		if err := c.file(ctx, root, n, name); err != nil {
+			if exists := (*backup.ExistsError)(nil); errors.As(err, &exists) {
+				return err
+			}
 			return fmt.Errorf("copy %s: %w", name, err)
 		}
 	}
@@ -106,7 +110,11 @@ func (c *copying) node(ctx context.Context, root *os.Root, n fs.Node, name strin
 
 func (c *copying) dir(ctx context.Context, root *os.Root, d fs.Dir, name string) error {
 	if name != "." {
-		if err := root.Mkdir(filepath.FromSlash(name), 0o700); err != nil {
+		err := root.Mkdir(filepath.FromSlash(name), 0o700)
+		if errors.Is(err, os.ErrExist) {
+			return &backup.ExistsError{Path: filepath.Join(root.Name(), filepath.FromSlash(name))}
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -137,11 +145,14 @@ func (c *copying) file(ctx context.Context, root *os.Root, n fs.File, name strin
 	defer func() { err = errors.Join(err, h.Close()) }()
 	local := filepath.FromSlash(name)
 	f, err := root.OpenFile(local, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return &backup.ExistsError{Path: filepath.Join(root.Name(), local)}
+	}
 	if err != nil {
 		return err
 	}
 	meter := c.bars.Begin("", name, info.Size)
-	_, err = raw.Write(ctx, f, handleDisk{h, info.Size}, raw.WriteOptions{Progress: meter.Add})
+	_, err = raw.Write(ctx, backup.Target(f), handleDisk{h, info.Size}, raw.WriteOptions{Progress: meter.Add})
 	meter.End(err)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, root.Remove(local))

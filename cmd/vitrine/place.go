@@ -61,15 +61,19 @@ func pointFolder(ctx context.Context, t *fs.Tree, p *repo.RestorePoint) (fs.Dir,
 		if !entry.Mode.IsDir() || strings.HasPrefix(entry.Name, ".") {
 			continue
 		}
-		n, err := fs.Walk(ctx, t.Root(), entry.Name+"/"+p.Time.UTC().Format(backup.TimeLayout))
-		if errors.Is(err, iofs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if d, ok := n.(fs.Dir); ok {
-			return d, nil
+		moment := p.Time.UTC().Format(backup.TimeLayout)
+		// Points of the same second carry their ids.
+		for _, suffix := range []string{"", fmt.Sprintf(" (%.8s)", p.ID), fmt.Sprintf(" (%s)", p.ID)} {
+			n, err := fs.Walk(ctx, t.Root(), entry.Name+"/"+moment+suffix)
+			if errors.Is(err, iofs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			if d, ok := n.(fs.Dir); ok {
+				return d, nil
+			}
 		}
 	}
 	return nil, fmt.Errorf("restore point %.8s is not in the tree: %w", p.ID, iofs.ErrNotExist)

@@ -17,7 +17,7 @@ func openSource(source string) (backup.Host, error) {
 	} {
 		if strings.HasPrefix(source, prefix) {
 			return nil, &hinted{
-				fmt.Errorf("%s: backing up %s is not supported yet", source, what),
+				fmt.Errorf("%q: backing up %s is not supported yet", source, what),
 				"export the machine and back up the folder of the export",
 			}
 		}
