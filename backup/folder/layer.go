@@ -174,7 +174,10 @@ func (o *opener) openFile(ctx context.Context, name string) (l *layer, err error
 	}
 	switch size := l.marked.mark.size; l.format {
 	case formatVHDX:
-		l.vhdx, err = vhdx.Open(f, size)
+		var file *raw.Disk // which knows the holes of a sparse file
+		if file, err = raw.Open(f, time.Now()); err == nil {
+			l.vhdx, err = vhdx.Open(file, size)
+		}
 	case formatVHD:
 		l.vhd, err = vhd.Open(f, size)
 	case formatRaw:

@@ -188,7 +188,8 @@ const (
 )
 
 // NextData reports blocks as data that a disk of the chain holds, unless a
-// disk above says zero. A partially present block counts whole.
+// disk above says zero, but for what lies in holes of their file where the file
+// knows them. A partially present block counts whole.
 func (s stack) NextData(off int64) (start, end int64, err error) {
 	if off < 0 {
 		return 0, 0, fmt.Errorf("vhdx: next data at negative offset %d", off)
@@ -214,12 +215,16 @@ func (s stack) next(off, limit int64) (start, end int64, err error) {
 	c := t.cursor(context.Background())
 	limit = min(limit, t.size)
 	for off < limit {
-		k, n, _, err := t.run(&c, off, limit-off)
+		k, n, fileOff, err := t.run(&c, off, limit-off)
 		if err != nil {
 			return 0, 0, err
 		}
 		switch k {
-		case kindData, kindPartial:
+		case kindData:
+			if start, end, ok := t.file.data(fileOff, n); ok {
+				return off + start - fileOff, off + end - fileOff, nil
+			}
+		case kindPartial:
 			return off, off + n, nil
 		case kindParent:
 			start, end, err := s[1:].next(off, off+n)

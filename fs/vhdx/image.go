@@ -27,7 +27,8 @@ var (
 // Open reads the structures of a VHDX file of size bytes. A dirty log (of 64 MiB
 // at most) is replayed in memory. Of a BAT with up to 4 Mi entries all entries
 // are checked here, and that no two share a place in the file; entries of a
-// longer one are checked when they are used.
+// longer one are checked when they are used. An r that knows its own holes by
+// a method NextData, as raw.Disk does, makes holes of the disk of them.
 //
 // Errors are ErrFormat, *CorruptError, *UnsupportedError and those of r.
 func Open(r io.ReaderAt, size int64) (*Image, error) {

@@ -35,3 +35,41 @@ func (v *view) read(ctx context.Context, p []byte, off int64) error {
 	}
 	return nil
 }
+
+// extents is a file that knows its own holes, such as a raw.Disk: what it
+// calls no data reads as zeros.
+type extents interface {
+	NextData(off int64) (start, end int64, err error)
+}
+
+const (
+	// smallHole is a hole of the file that is not worth two extents.
+	smallHole = 64 << 10
+	// maxJoined bounds an extent that is joined over small holes.
+	maxJoined = 16 << 20
+)
+
+// data returns the first of the n bytes at off that are not in a hole of the
+// file, and where the next hole begins; ok is false when all are. Without
+// knowledge of holes all is data.
+func (v *view) data(off, n int64) (start, end int64, ok bool) {
+	h, knows := v.r.(extents)
+	if !knows || v.patches != nil {
+		return off, off + n, true
+	}
+	start, end, err := h.NextData(off)
+	if err == io.EOF || err == nil && start >= off+n {
+		return 0, 0, false
+	}
+	if err != nil || start < off || end <= start {
+		return off, off + n, true // a doubt is for the read
+	}
+	for end < off+n && end-start < maxJoined {
+		s, e, err := h.NextData(end)
+		if err != nil || s-end > smallHole || e <= end {
+			break
+		}
+		end = e
+	}
+	return start, min(end, off+n), true
+}
