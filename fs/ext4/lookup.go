@@ -56,16 +56,17 @@ func (fsys *FS) lookupPlain(ctx context.Context, dir *inode, name string) (entry
 }
 
 // find looks for a name with the index of the folder if it has one, else in
-// all of it.
+// all of it. That an index has no such name is believed only if it has
+// checksums.
 func (fsys *FS) find(ctx context.Context, dir *inode, hashOf func(uint8) (uint32, bool), match func(entry) bool) (entry, error) {
 	if dir.has(flagIndex) && !dir.has(flagInlineData) && fsys.super.hasCompat(compatDirIndex) {
 		e, found, err := fsys.search(ctx, dir, hashOf, match)
 		switch {
 		case err == nil && found:
 			return e, nil
-		case err == nil:
+		case err == nil && fsys.super.checksums():
 			return entry{}, iofs.ErrNotExist
-		case err != errNoIndex && !isDamage(err):
+		case err != nil && err != errNoIndex && !isDamage(err):
 			return entry{}, err
 		}
 	}
