@@ -70,6 +70,10 @@ and mounts every restore point as ready VHDX files.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &usageError{err, c.CommandPath() + " --help shows the flags"}
 	})
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(c *cobra.Command, args []string) {
+		plainHelp(e, c, args, help)
+	})
 	e.repo.register(root.PersistentFlags())
 	root.AddCommand(
 		newInit(e), newVMs(e), newBackup(e), newList(e), newShow(e),
@@ -77,6 +81,17 @@ and mounts every restore point as ready VHDX files.`,
 		newCheck(e), newKey(e), newDoctor(e), newVersion(e),
 	)
 	return root
+}
+
+// plainHelp prints the help without what pflag says of every switch, that it
+// may be followed by "=true" or "=false".
+func plainHelp(e *env, c *cobra.Command, args []string, help func(*cobra.Command, []string)) {
+	const noise = "[=true|false]"
+	var b strings.Builder
+	c.SetOut(&b)
+	help(c, args)
+	c.SetOut(e.out)
+	fmt.Fprint(e.out, strings.ReplaceAll(b.String(), noise, strings.Repeat(" ", len(noise))))
 }
 
 // exactly wants one argument for each name.
