@@ -46,13 +46,17 @@ type spanBuffer struct {
 var zeros [unitSize]byte
 
 // classify decides what the pages of a loaded unit are: left out where left
-// says so; the others are a hole when all of them are zero, else data.
-func (b *spanBuffer) classify(unit, pages int, left func(page int) bool) {
+// says so; the others are a hole when all of them are zero, else data. A unit
+// that was not touched is zero whatever the buffer holds.
+func (b *spanBuffer) classify(unit, pages int, touched bool, left func(page int) bool) {
 	first := unit * unitPages
 	last := min(first+unitPages, pages)
+	zero := func(p, q int) bool {
+		return !touched || bytes.Equal(b.data[p*pageSize:q*pageSize], zeros[:(q-p)*pageSize])
+	}
 	if left == nil {
 		kind := pieceData
-		if bytes.Equal(b.data[first*pageSize:last*pageSize], zeros[:(last-first)*pageSize]) {
+		if zero(first, last) {
 			kind = pieceHole
 		}
 		for p := first; p < last; p++ {
@@ -62,12 +66,10 @@ func (b *spanBuffer) classify(unit, pages int, left func(page int) bool) {
 	}
 	kind := pieceHole
 	for p := first; p < last; p++ {
+		b.kinds[p] = pieceHole
 		if left(p) {
 			b.kinds[p] = pieceLeft
-			continue
-		}
-		b.kinds[p] = pieceHole
-		if !bytes.Equal(b.data[p*pageSize:(p+1)*pageSize], zeros[:pageSize]) {
+		} else if !zero(p, p+1) {
 			kind = pieceData
 		}
 	}

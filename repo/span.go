@@ -134,13 +134,13 @@ func (k *spanWorker) load(ctx context.Context, j *spanJob, unit int, start, end 
 	if k.buf.data == nil {
 		k.buf.data = make([]byte, min(spanSize, (k.s.size+unitSize-1)/unitSize*unitSize))
 	}
-	base := start - int64(unit)*unitSize
 	for u, at := unit, start; at < end; u, at = u+1, at+unitSize {
 		if k.loaded[u] {
 			end = at
 			break
 		}
 	}
+	var touched [spanPages / unitPages]bool // units with data at the source
 	at := start
 	for at < end {
 		s, e, err := k.s.src.NextData(at)
@@ -154,24 +154,38 @@ func (k *spanWorker) load(ctx context.Context, j *spanJob, unit int, start, end 
 		if s < at || e < s || (e == s && s < end) {
 			return fmt.Errorf("repo: source says that data behind %d is at [%d,%d)", at, s, e)
 		}
-		clear(k.buf.data[at-base : s-base])
 		if e > s {
-			if n, err := k.s.src.ReadAt(k.buf.data[s-base:e-base], s); int64(n) < e-s {
-				if err == nil || err == io.EOF {
-					err = io.ErrUnexpectedEOF
-				}
-				return fmt.Errorf("repo: read source at %d: %w", s+int64(n), err)
+			if err := k.read(j, &touched, s, e); err != nil {
+				return err
 			}
-			j.read += e - s
 		}
 		at = e
 	}
-	padded := min((end-base+unitSize-1)/unitSize*unitSize, int64(len(k.buf.data)))
-	clear(k.buf.data[end-base : padded])
 	for u, at := unit, start; at < end; u, at = u+1, at+unitSize {
 		k.loaded[u] = true
-		k.buf.classify(u, int(j.pages), k.leftIn(j, at))
+		k.buf.classify(u, int(j.pages), touched[u], k.leftIn(j, at))
 	}
+	return nil
+}
+
+// read reads [s,e) of the source. A unit that it fills only in part is cleared
+// before; one that nothing is read into keeps what the buffer had.
+func (k *spanWorker) read(j *spanJob, touched *[spanPages / unitPages]bool, s, e int64) error {
+	for at := s / unitSize * unitSize; at < e; at += unitSize {
+		u := (at - j.off) / unitSize
+		if !touched[u] && (at < s || at+unitSize > e) {
+			clear(k.buf.data[at-j.off : min(at-j.off+unitSize, int64(len(k.buf.data)))])
+		}
+		touched[u] = true
+	}
+	n, err := k.s.src.ReadAt(k.buf.data[s-j.off:e-j.off], s)
+	if int64(n) < e-s {
+		if err == nil || err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return fmt.Errorf("repo: read source at %d: %w", s+int64(n), err)
+	}
+	j.read += e - s
 	return nil
 }
 
