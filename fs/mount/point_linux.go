@@ -31,8 +31,12 @@ func prepare(ctx context.Context, dir string, o Options) (string, error) {
 		if !stale(abs) {
 			break
 		}
-		if err := unmountDir(abs, true); err != nil {
-			return "", fmt.Errorf("mount: %s: the mount that was left there: %w", abs, err)
+		at := standing(abs)
+		if !ours(at) {
+			return "", &PointError{dir, "another program left a dead mount there", "umount --lazy " + dir}
+		}
+		if err := unmountDir(at, true); err != nil {
+			return "", fmt.Errorf("mount: %s: the mount that was left there: %w", at, err)
 		}
 	}
 	if err := checkExists(abs); err != nil {
@@ -59,6 +63,16 @@ func checkExists(dir string) error {
 		return checkEmpty(dir, true)
 	}
 	return nil
+}
+
+// standing is where a mount point lies, its last element left alone: links on
+// the way are followed without asking a mount that may be dead.
+func standing(abs string) string {
+	parent, err := filepath.EvalSymlinks(filepath.Dir(abs))
+	if err != nil {
+		return abs
+	}
+	return filepath.Join(parent, filepath.Base(abs))
 }
 
 // stale reports whether a mount's server has died.
