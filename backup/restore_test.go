@@ -77,6 +77,33 @@ func TestRestoreWritesTheWholeMachine(t *testing.T) {
 	}
 }
 
+func TestRestoreOfAHyperVMachineIsAnExport(t *testing.T) {
+	r, _, _ := newRepo(t)
+	disk, old := newDisk("os.vhdx", 1<<20), newDisk("old.vhdx", 1<<20)
+	disk.info.Source, old.info.Source, old.info.Format = `D:\VMs\os_1.avhdx`, "/srv/old.VHD", "vhd"
+	before := newDisk("os.vhdx", 1<<20)
+	before.info.Source = `D:\VMs\os.vhdx`
+	vm := newVM(sqlID, "SQL01", disk, old)
+	vm.contents.Files = fstest.MapFS{"virtual machines/a.vmcx": {}, "Virtual Machines/a/a.bin": {}, "Snapshots/group.bin": {}}
+	vm.contents.VM = []byte(`{}`)
+	vm.contents.Checkpoints = []backup.SourceCheckpoint{{
+		ID: "c1", Name: "before", Disks: []backup.SourceDisk{before}, Files: fstest.MapFS{"c1.vmcx": {}}, VM: []byte(`{}`),
+	}}
+	p := mustRun(t, r, &fakeHost{[]*fakeVM{vm}}, backup.Options{}).Machines[0].Point
+	to := t.TempDir()
+	if _, err := backup.Restore(t.Context(), r, p, backup.RestoreOptions{To: to}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"Snapshots/c1.json", "Snapshots/c1.vmcx", "Snapshots/group.bin",
+		"Virtual Hard Disks/old.VHD", "Virtual Hard Disks/os.vhdx", "Virtual Hard Disks/os_1.avhdx",
+		"Virtual Machines/a.vmcx", "Virtual Machines/a/a.bin", "restore-point.json", "vm.json",
+	}
+	if got := tree(t, to); !slices.Equal(got, prefixed("SQL01/", want)) {
+		t.Errorf("restored %q", got)
+	}
+}
+
 func TestRestoreInOtherFormats(t *testing.T) {
 	r, p, d := restorable(t)
 	to := t.TempDir()

@@ -100,13 +100,17 @@ func planExport(p *repo.RestorePoint, f Format) (*restorePlan, bool) {
 func (r *restorePlan) addExported(dir string, files []repo.File, disks []repo.Disk, taken map[string]repo.Disk, f Format) bool {
 	configured := false
 	for _, file := range files {
-		name := file.Name
-		if first, rest, ok := strings.Cut(name, "/"); ok && strings.EqualFold(first, dir) {
-			name = rest
+		in, name := dir, file.Name
+		if first, rest, ok := strings.Cut(name, "/"); ok {
+			for _, known := range []string{machinesDir, snapshotsDir} {
+				if strings.EqualFold(first, known) {
+					in, name = known, rest
+				}
+			}
 		}
 		ext := strings.ToLower(path.Ext(name))
-		configured = configured || path.Dir(name) == "." && (ext == ".vmcx" || ext == ".xml")
-		r.files = append(r.files, plannedFile{dir + "/" + name, file})
+		configured = configured || in == dir && path.Dir(name) == "." && (ext == ".vmcx" || ext == ".xml")
+		r.files = append(r.files, plannedFile{in + "/" + name, file})
 	}
 	if !configured {
 		return false

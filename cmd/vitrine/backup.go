@@ -20,6 +20,7 @@ type backupOptions struct {
 	method  string
 	changed string
 	tags    []string
+	keep    backup.Keep
 	verbose bool
 	json    bool
 }
@@ -41,6 +42,11 @@ are read:
 ID is the machine's latest restore point; a disk that is not listed is read in
 full, and so is every disk when anything about the list is in doubt.
 
+What no guest would miss is left out and reads as zeros: the content of swap,
+page and hibernation files, and space that no file uses, on volumes that are
+understood completely and are in order. Anything else is kept; with --verbose,
+and in restore-point.json, stands what was left out and what was kept, and why.
+
 The exit status is 1 when a machine could not be backed up, 3 when all were but
 something is missing, such as a disk that its configuration names.`,
 		Example: `  vitrine backup --repo /backups /srv/hyper-v
@@ -56,6 +62,9 @@ something is missing, such as a disk that its configuration names.`,
 	f.StringVar(&o.method, "method", "", "hold machines still by `METHOD` and no other")
 	f.StringVar(&o.changed, "changed", "", "read only the extents that `FILE` lists")
 	f.StringArrayVar(&o.tags, "tag", nil, "give the restore points a `TAG`; may be repeated")
+	f.BoolVar(&o.keep.Swap, "include-swap", false, "keep swap, page and hibernation files of the guest")
+	f.BoolVar(&o.keep.Free, "include-free", false, "keep what lies in the guest's free space")
+	f.BoolVar(&o.keep.NotShadowCopies, "drop-shadow-copies", false, "leave free space out also where the guest's shadow copies may need it")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "say of each disk how it was read")
 	f.BoolVar(&o.json, "json", false, "print a JSON line per machine and a summary")
 	return c
@@ -66,7 +75,7 @@ func runBackup(ctx context.Context, e *env, o backupOptions, args []string) erro
 		return &usageError{errors.New("--all and the names of machines exclude each other"), ""}
 	}
 	options := backup.Options{
-		Machines: args[1:], Exclude: o.exclude, As: o.as, Method: backup.Method(o.method),
+		Machines: args[1:], Exclude: o.exclude, As: o.as, Method: backup.Method(o.method), Keep: o.keep,
 		Tags: o.tags, Software: "vitrine " + version, Clock: e.now,
 	}
 	if o.changed != "" {
@@ -106,13 +115,28 @@ func runBackup(ctx context.Context, e *env, o backupOptions, args []string) erro
 		first = errors.Join(first, e.printJSONLine(summarize(report)))
 	} else if len(report.Machines) > 1 {
 		s := report.Stats()
-		first = errors.Join(first, e.printf("%s: read %s, new %s, stored %s, saved %s in %s\n", plural(len(report.Machines), "machine"),
+		first = errors.Join(first, e.printf("%s: read %s, new %s, stored %s, saved %s in %s\n", countMachines(report),
 			size(s.Read), size(s.New), size(s.Stored), size(backup.Saved(s)), span(report.Finished.Sub(report.Started))))
 	}
 	if err == nil && first == nil && report.Err() != nil {
 		return failedBackup(report)
 	}
 	return errors.Join(first, err)
+}
+
+// countMachines gives "3 machines", and how many of them failed.
+func countMachines(r *backup.Report) string {
+	failed := 0
+	for _, m := range r.Machines {
+		if m.Err != nil {
+			failed++
+		}
+	}
+	text := plural(len(r.Machines), "machine")
+	if failed > 0 {
+		text += fmt.Sprintf(", %d failed", failed)
+	}
+	return text
 }
 
 // failedBackup is the error of a run whose machines' errors are printed; it
@@ -189,12 +213,22 @@ func printMachine(e *env, b *bars, o backupOptions, m backup.MachineReport) erro
 		err = e.printJSONLine(lineOf(m))
 	} else if m.Point != nil {
 		s := m.Stats
-		err = e.printf("restore point %.8s %s %s %s (%s): %s, read %s, new %s, stored %s, saved %s in %s\n",
+		left := ""
+		if s.LeftOut > 0 {
+			left = fmt.Sprintf(", left out %s", size(s.LeftOut))
+		}
+		err = e.printf("restore point %.8s %s %s %s (%s): %s, read %s, new %s, stored %s, saved %s%s in %s\n",
 			m.Point.ID, oneLine(m.Point.Name), m.Point.Time.Format(backup.TimeLayout), m.Point.Consistency, m.Method,
-			size(s.Size), size(s.Read), size(s.New), size(s.Stored), size(backup.Saved(s)), span(m.Finished.Sub(m.Started)))
+			size(s.Size), size(s.Read), size(s.New), size(s.Stored), size(backup.Saved(s)), left, span(m.Finished.Sub(m.Started)))
 		if o.verbose || o.changed != "" {
 			for _, d := range m.Disks {
 				err = errors.Join(err, e.printf("  %s\n", describeRead(d)))
+			}
+			for _, l := range m.Point.LeftOut {
+				err = errors.Join(err, e.printf("  left out: %s of %s, %s\n", oneLine(l.What), oneLine(l.Volume), size(l.Bytes)))
+			}
+			for _, l := range m.Point.Kept {
+				err = errors.Join(err, e.printf("  kept: %s of %s: %s\n", oneLine(l.What), oneLine(l.Volume), oneLine(l.Why)))
 			}
 		}
 	}

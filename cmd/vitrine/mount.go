@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	iofs "io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -80,8 +82,10 @@ func runMount(ctx context.Context, e *env, o mountOptions, dir string) error {
 		held = lease.ID().String()
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, iofs.ErrPermission) || errors.Is(err, syscall.EROFS):
+		e.say("note: the repository cannot be written: mounted without a lease, which prune would heed")
 	default:
-		e.say("note: mounted without a lease, so that prune cannot know of it: %s", oneLine(err.Error()))
+		e.say("note: mounted without a lease, which prune would heed: %s", oneLine(err.Error()))
 	}
 	err = serve(ctx, e, o, r, dir, held, child)
 	if lease != nil {
