@@ -4,6 +4,7 @@ import (
 	"io"
 
 	"vitrine/fs/ext4"
+	"vitrine/fs/fat"
 	"vitrine/fs/ntfs"
 	"vitrine/fs/xfs"
 )
@@ -32,5 +33,6 @@ func formats() []format {
 		{"NTFS", ntfs.Probe, opener(ntfs.Open)},
 		{"XFS", xfs.Probe, opener(xfs.Open)},
 		{"ext4", ext4.Probe, opener(ext4.Open)},
+		{"FAT", fat.Probe, opener(fat.Open)},
 	}
 }

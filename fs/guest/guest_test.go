@@ -1,6 +1,7 @@
 package guest_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	iofs "io/fs"
@@ -15,6 +16,7 @@ import (
 	"vitrine/fs/disk"
 	"vitrine/fs/disk/disktest"
 	"vitrine/fs/guest"
+	"vitrine/fs/vhdx"
 )
 
 func openBytes(t *testing.T, images ...[]byte) *guest.Volumes {
@@ -179,5 +181,42 @@ func TestFoldersAreUniqueAndSafe(t *testing.T) {
 	}
 	if len(seen) != len(names) {
 		t.Errorf("%d folders of %d", len(seen), len(names))
+	}
+}
+
+func TestDisksThatHyperVWrote(t *testing.T) {
+	open := func(name string) disk.Disk {
+		b := disktest.File(t, name)
+		img, err := vhdx.Open(bytes.NewReader(b), int64(len(b)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := vhdx.Chain(img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	v, err := guest.Open(t.Context(), []guest.Disk{{Name: "d", R: open("dissect.hypervisor/dynamic.vhdx.gz")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(v.List) != 1 || v.List[0].Why != "" || v.List[0].Folder != "1-New Volume (NTFS)" {
+		t.Errorf("got %+v", v.List[0])
+	}
+
+	swap := []guest.Disk{{Name: "swap", R: open("DiscUtils/swap.vhdx.gz")}}
+	if v, err = guest.Open(t.Context(), swap); err != nil {
+		t.Fatal(err)
+	}
+	if len(v.List) != 1 || v.List[0].Type != "swap" || v.List[0].Label != "discutils äTES" {
+		t.Errorf("got %+v", v.List[0])
+	}
+	p, err := guest.LeftOut(t.Context(), swap, guest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if start, end, _ := p.Disks[0].Next(0); start != 64<<10 || end != 10<<30 {
+		t.Errorf("left out [%d,%d), kept %v", start, end, p.Kept)
 	}
 }

@@ -223,7 +223,7 @@ func (l *planner) free(v *Volume, left *share) (n int64, why string) {
 	if s, ok := v.fs.(interface{ HasShadowCopies() bool }); ok && s.HasShadowCopies() && !l.o.DropShadowCopies {
 		return 0, "shadow copies of the guest may read it"
 	}
-	free, min := new(disk.Set), int64(page)
+	free, least := new(disk.Set), int64(page)
 	for x, err := range v.fs.Free(l.ctx) {
 		if err != nil {
 			return 0, err.Error()
@@ -234,12 +234,12 @@ func (l *planner) free(v *Volume, left *share) (n int64, why string) {
 		if left.taken.Overlaps(x.Off, x.End()) {
 			return -1, "files lie on what is marked as free"
 		}
-		if x.Len < min {
+		if x.Len < least {
 			continue
 		}
 		free.Add(x.Off, x.End())
-		if min == page && free.Count()%4096 == 0 && free.Count() >= manyExtents {
-			min = longExtent
+		if least == page && free.Count()%4096 == 0 && free.Count() >= manyExtents {
+			least = longExtent
 		}
 	}
 	for a, b := range free.All() {

@@ -189,7 +189,9 @@ func sums(t *testing.T, v *guest.Volumes, but ...string) map[string]string {
 }
 
 func TestAMachineOfLinuxAndWindows(t *testing.T) {
-	linux := machineDisk(t, place{"8300", rootImage(t, 16<<20)}, place{"8200", swapImage(t, 4<<20)})
+	efi := file(t, 4<<20)
+	tool(t, "mkfs.vfat", efi)
+	linux := machineDisk(t, place{"ef00", load(t, efi)}, place{"8300", rootImage(t, 16<<20)}, place{"8200", swapImage(t, 4<<20)})
 	windows := machineDisk(t, place{"0c01", make([]byte, 1<<20)}, place{"0700", windowsImage(t, 24<<20)})
 	clean := [][]byte{bytes.Clone(linux), bytes.Clone(windows)}
 	disks := []guest.Disk{{Name: "os", R: disktest.Memory(linux)}, {Name: "data", R: disktest.Memory(windows)}}
@@ -197,7 +199,7 @@ func TestAMachineOfLinuxAndWindows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := folders(before), []string{"root (ext4)", "2-swap (swap)", "C (NTFS Windows data)"}; !slices.Equal(got, want) {
+	if got, want := folders(before), []string{"1-EFI (FAT)", "root (ext4)", "3-swap (swap)", "C (NTFS Windows data)"}; !slices.Equal(got, want) {
 		t.Errorf("folders %q, want %q", got, want)
 	}
 	wantSums := sums(t, before, "pagefile.sys", "hiberfil.sys", "swap/file")
@@ -209,12 +211,13 @@ func TestAMachineOfLinuxAndWindows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	what := map[string]int64{}
+	what, total := map[string]int64{}, int64(0)
 	for _, i := range p.Left {
+		total += i.Bytes
 		what[i.Volume+"|"+i.What] = i.Bytes
 	}
 	for item, least := range map[string]int64{
-		"root (ext4)|swap/file": 2<<20 - 4096, "root (ext4)|free space": 5 << 20, "2-swap (swap)|swap": 4<<20 - 64<<10,
+		"root (ext4)|swap/file": 2<<20 - 4096, "root (ext4)|free space": 5 << 20, "3-swap (swap)|swap": 4<<20 - 64<<10,
 		"C (NTFS Windows data)|pagefile.sys": 4 << 20, "C (NTFS Windows data)|hiberfil.sys": 1 << 20, "C (NTFS Windows data)|free space": 5 << 20,
 	} {
 		if what[item] < least {
@@ -223,6 +226,9 @@ func TestAMachineOfLinuxAndWindows(t *testing.T) {
 	}
 	if len(p.Kept) != 0 {
 		t.Errorf("kept: %v", p.Kept)
+	}
+	if n := p.Disks[0].Bytes() + p.Disks[1].Bytes(); n > total || n < total-2*4096 {
+		t.Errorf("%d bytes are left out, the list has %d", n, total)
 	}
 	for i, b := range [][]byte{linux, windows} {
 		for start, end := range p.Disks[i].All() {
@@ -242,11 +248,11 @@ func TestAMachineOfLinuxAndWindows(t *testing.T) {
 			t.Errorf("%s was harmed", name)
 		}
 	}
-	if after.List[1].UUID != swapID {
-		t.Errorf("the swap lost its identity: %q", after.List[1].UUID)
+	if after.List[2].UUID != swapID {
+		t.Errorf("the swap lost its identity: %q", after.List[2].UUID)
 	}
 	name := file(t, 0)
-	write(t, name, linux[1<<20:17<<20])
+	write(t, name, linux[5<<20:21<<20])
 	tool(t, "e2fsck", "-fn", name)
 	write(t, name, windows[2<<20:26<<20])
 	tool(t, "ntfsfix", "-n", name)
@@ -270,7 +276,7 @@ func TestAMachineOfLinuxAndWindows(t *testing.T) {
 	})
 	t.Run("hibernated", func(t *testing.T) {
 		for name, harm := range map[string]func(b []byte){
-			"swap partition": func(b []byte) { copy(b[17<<20+4086:], "S1SUSPEND\x00") },
+			"swap partition": func(b []byte) { copy(b[21<<20+4086:], "S1SUSPEND\x00") },
 			"swap file":      func(b []byte) { copy(b[bytes.Index(b, []byte("SWAPSPACE2")):], "S1SUSPEND\x00") },
 		} {
 			b := bytes.Clone(clean[0])
@@ -283,9 +289,9 @@ func TestAMachineOfLinuxAndWindows(t *testing.T) {
 	})
 	t.Run("another file system shows through", func(t *testing.T) {
 		b := bytes.Clone(clean[0])
-		copy(b[1<<20+65600:], "_BHRfS_M")
+		copy(b[5<<20+65600:], "_BHRfS_M")
 		p, err := guest.LeftOut(t.Context(), []guest.Disk{{Name: "os", R: disktest.Memory(b)}}, guest.Options{IncludeSwap: true})
-		if err != nil || len(p.Left) != 0 || len(p.Kept) == 0 || !strings.Contains(p.Kept[0].Why, "btrfs") {
+		if err != nil || len(p.Left) != 1 || p.Left[0].Volume != "1-EFI (FAT)" || len(p.Kept) == 0 || !strings.Contains(p.Kept[0].Why, "btrfs") {
 			t.Errorf("%+v, %v", p, err)
 		}
 	})
@@ -306,4 +312,25 @@ func TestAMachineOfLinuxAndWindows(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestMountPointsNameVolumes checks that what fstab says names the others.
+func TestMountPointsNameVolumes(t *testing.T) {
+	ext := func(label, id string) []byte {
+		name, dir := file(t, 2<<20), t.TempDir()
+		write(t, filepath.Join(dir, "f"), []byte(label))
+		tool(t, "mke2fs", "-q", "-t", "ext4", "-L", label, "-U", id, "-d", dir, name)
+		return load(t, name)
+	}
+	dir := t.TempDir()
+	const one, two, three = "11111111-2222-4333-8444-555555555551", "11111111-2222-4333-8444-555555555552", "11111111-2222-4333-8444-555555555553"
+	write(t, filepath.Join(dir, "etc/fstab"), []byte("LABEL=BOOT /boot ext4 ro 0 2\nUUID="+two+" /var/lib ext4 defaults\n/dev/disk/by-uuid/"+strings.ToUpper(three)+" /srv/my\\040data ext4 x\n/dev/sda9 /wrong ext4 x\n/dev/sda5 none swap sw\n"))
+	name := file(t, 4<<20)
+	tool(t, "mke2fs", "-q", "-t", "ext4", "-d", dir, name)
+	v := openBytes(t, machineDisk(t, place{"8300", ext("BOOT", one)}, place{"8300", load(t, name)}, place{"8300", ext("", two)},
+		place{"8300", ext("d", three)}, place{"8300", ext("Bilder: 2024", swapID)}), machineDisk(t, place{"8300", ext("", "11111111-2222-4333-8444-555555555554")}))
+	want := []string{"boot (ext4)", "root (ext4)", "var-lib (ext4)", "srv-my data (ext4)", "5-Bilder_ 2024 (ext4)", "1 (ext4 diskb)"}
+	if got := folders(v); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }

@@ -237,13 +237,16 @@ func pooled(t testing.TB) (b, one, two []byte) {
 	one, two = make([]byte, 2000*unit), make([]byte, 10*unit)
 	copy(two, b[firstAt+650*unit:][:4*unit])
 	var x strings.Builder
-	x.WriteString("<superblock uuid=\"\" time=\"1\" transaction=\"2\" data_block_size=\"128\" nr_data_blocks=\"600\">\n<device dev_id=\"1\" mapped_blocks=\"501\" transaction=\"0\" creation_time=\"0\" snap_time=\"1\">\n")
+	x.WriteString("<superblock uuid=\"\" time=\"1\" transaction=\"2\" data_block_size=\"128\" nr_data_blocks=\"600\">\n<device dev_id=\"1\" mapped_blocks=\"502\" transaction=\"0\" creation_time=\"0\" snap_time=\"1\">\n")
 	// Every third chunk lies alone, so that the tree has several leaves.
 	for i := range 500 {
 		from, to := 3*i, (i*7)%500
 		fmt.Fprintf(&x, "<single_mapping origin_block=\"%d\" data_block=\"%d\" time=\"0\"/>\n", from, to)
 		copy(one[from*thinChunk:], data[to*thinChunk:][:thinChunk])
 	}
+	// Neighbours whose data are none.
+	fmt.Fprintf(&x, "<single_mapping origin_block=\"1998\" data_block=\"520\" time=\"1\"/>\n")
+	copy(one[1998*thinChunk:], data[520*thinChunk:][:thinChunk])
 	fmt.Fprintf(&x, "<single_mapping origin_block=\"1999\" data_block=\"599\" time=\"1\"/>\n</device>\n")
 	copy(one[1999*thinChunk:], data[599*thinChunk:][:thinChunk])
 	fmt.Fprintf(&x, "<device dev_id=\"2\" mapped_blocks=\"6\" transaction=\"0\" creation_time=\"0\" snap_time=\"1\">\n<range_mapping origin_begin=\"2\" data_begin=\"510\" length=\"6\" time=\"1\"/>\n</device>\n</superblock>\n")
