@@ -16,7 +16,7 @@ const (
 	rawDir       = "raw"
 	configDir    = "config"
 	checkpoints  = "checkpoints"
-	guestDir     = "guest"
+	guestDirName = "guest"
 	vmFile       = "vm.json"
 	emptyJSONDoc = "null"
 )
@@ -32,8 +32,9 @@ type builder struct {
 func buildPoint(t *Tree, rp *repo.RestorePoint, salt string) *folder {
 	b := builder{t, rp, salt + rp.ID.String()}
 	root := newFolder(inode(b.scope, ""), rp.Time)
-	root.names.keep(rawDir, configDir, checkpoints, guestDir, pointFile, errorName)
+	root.names.keep(rawDir, configDir, checkpoints, guestDirName, pointFile, errorName)
 	b.disks(root, "", rp.Disks)
+	b.guest(root, "", rp.Disks, rp.Time)
 	b.config(root, "", rp.Files, rp.VM, rp.Time)
 	if len(rp.Checkpoints) > 0 {
 		b.checkpoints(root)
@@ -59,14 +60,31 @@ func (b builder) disks(in *folder, path string, disks []repo.Disk) {
 	raw, rawPath := b.dir(in, path, rawDir, in.info.Time)
 	for i := range disks {
 		d := &disks[i]
-		stem := d.Name
-		if strings.HasSuffix(strings.ToLower(stem), vhdxExt) {
-			stem = stem[:len(stem)-len(vhdxExt)]
-		}
-		name := in.names.take(stem + vhdxExt)
+		name := in.names.take(stemOf(d.Name) + vhdxExt)
 		b.image(in, path, name, d.Image, d, in.info.Time)
 		b.image(raw, rawPath, raw.names.take(strings.TrimSuffix(name, vhdxExt)+rawExt), d.Image, nil, in.info.Time)
 	}
+}
+
+// guest adds the files on the disks.
+func (b builder) guest(in *folder, path string, disks []repo.Disk, when time.Time) {
+	if len(disks) == 0 {
+		return
+	}
+	path += guestDirName
+	f := &guestFolder{
+		t: b.t, key: b.rp.ID.String() + "/" + path, scope: b.scope, path: path + "/",
+		place: b.rp.Name + "/" + timeName(b.rp.Time) + "/" + path, disks: disks, when: when,
+	}
+	in.put(guestDirName, inode(b.scope, path), dirMode, f)
+}
+
+// stemOf is a disk's name without .vhdx.
+func stemOf(name string) string {
+	if strings.HasSuffix(strings.ToLower(name), vhdxExt) {
+		return name[:len(name)-len(vhdxExt)]
+	}
+	return name
 }
 
 func (b builder) image(in *folder, path, name string, ref repo.ImageRef, d *repo.Disk, when time.Time) {
@@ -127,8 +145,9 @@ func (b builder) checkpoints(root *folder) {
 			when = b.rp.Time
 		}
 		dir, dirPath := b.dir(all, path, all.names.take(c.Name), when)
-		dir.names.keep(rawDir, configDir)
+		dir.names.keep(rawDir, configDir, guestDirName)
 		b.disks(dir, dirPath, c.Disks)
+		b.guest(dir, dirPath, c.Disks, when)
 		b.config(dir, dirPath, c.Files, c.VM, when)
 	}
 }

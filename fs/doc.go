@@ -8,6 +8,7 @@
 //	    2026-11-22T22-00-05Z/       a restore point
 //	        SQL01-os.vhdx           a disk, presented as a VHDX
 //	        config/                 the machine's own files, and vm.json
+//	        guest/                  the files on its disks, a folder for each volume
 //	        raw/                    the same disks as flat images
 //	        checkpoints/NAME/       the machine's own checkpoints
 //	        restore-point.json      how the point was made

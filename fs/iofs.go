@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-const maxLinks = 8 // followed in one path
+const maxLinks = 40 // followed in one path
 
 // Walk finds the node of a slash-separated path below d, "" or "." being d
 // itself. It follows no links.
@@ -34,40 +34,23 @@ func Walk(ctx context.Context, d Dir, name string) (Node, error) {
 	return n, nil
 }
 
-// FS is the tree as an io/fs.FS, with links followed. Its files can be read
-// at any offset (io.ReaderAt, io.Seeker).
-func (t *Tree) FS() iofs.FS { return treeFS{t} }
-
-type treeFS struct{ t *Tree }
-
-var (
-	_ iofs.StatFS     = treeFS{}
-	_ iofs.ReadDirFS  = treeFS{}
-	_ iofs.ReadLinkFS = treeFS{}
-)
-
-// find resolves a path; the last element's link only when follow is set.
-func (f treeFS) find(op, name string, follow bool) (Node, error) {
-	if !iofs.ValidPath(name) {
-		return nil, &iofs.PathError{Op: op, Path: name, Err: iofs.ErrInvalid}
-	}
-	n, err := f.resolve(name, follow)
-	if err != nil {
-		return nil, pathError(op, name, err)
-	}
-	return n, nil
+// Follow is Walk that follows links, also one in the last place. None leads
+// out of root.
+func Follow(ctx context.Context, root Dir, name string) (Node, error) {
+	return resolve(ctx, root, path.Clean("/" + name)[1:], true)
 }
 
-func (f treeFS) resolve(name string, follow bool) (Node, error) {
-	ctx := f.t.ctx
+// resolve finds the node of a clean path below root; the last element's link
+// is followed only when follow is set.
+func resolve(ctx context.Context, root Dir, name string, follow bool) (Node, error) {
 	for range maxLinks {
-		dir, parts, again := Node(f.t.Root()), strings.Split(name, "/"), false
+		dir, parts, again := Node(root), strings.Split(name, "/"), false
 		for i, part := range parts {
 			d, ok := dir.(Dir)
 			if !ok {
 				return nil, iofs.ErrNotExist
 			}
-			if part == "." {
+			if part == "." || part == "" {
 				continue
 			}
 			n, err := d.Lookup(ctx, part)
@@ -90,6 +73,30 @@ func (f treeFS) resolve(name string, follow bool) (Node, error) {
 		}
 	}
 	return nil, iofs.ErrInvalid
+}
+
+// FS is the tree as an io/fs.FS, with links followed. Its files can be read
+// at any offset (io.ReaderAt, io.Seeker).
+func (t *Tree) FS() iofs.FS { return treeFS{t} }
+
+type treeFS struct{ t *Tree }
+
+var (
+	_ iofs.StatFS     = treeFS{}
+	_ iofs.ReadDirFS  = treeFS{}
+	_ iofs.ReadLinkFS = treeFS{}
+)
+
+// find resolves a path; the last element's link only when follow is set.
+func (f treeFS) find(op, name string, follow bool) (Node, error) {
+	if !iofs.ValidPath(name) {
+		return nil, &iofs.PathError{Op: op, Path: name, Err: iofs.ErrInvalid}
+	}
+	n, err := resolve(f.t.ctx, f.t.Root(), name, follow)
+	if err != nil {
+		return nil, pathError(op, name, err)
+	}
+	return n, nil
 }
 
 func pathError(op, name string, err error) error {
@@ -166,6 +173,8 @@ func (f treeFS) ReadDir(name string) ([]iofs.DirEntry, error) {
 		}
 		list = append(list, dirEntry{f, path.Join(name, e.Name), e})
 	}
+	// A guest's folders have an order of their own.
+	slices.SortFunc(list, func(a, b iofs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	return list, nil
 }
 

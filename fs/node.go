@@ -26,6 +26,9 @@ type Info struct {
 	// Volatile is set where the content may change while the tree is open:
 	// nobody should remember it for more than a second.
 	Volatile bool
+	// Notice says why the content of a guest's file cannot be given; "" when
+	// it can.
+	Notice string
 }
 
 // Entry is what a directory's listing tells of a node.
@@ -40,8 +43,9 @@ type Dir interface {
 	Node
 	// Lookup finds a node by its exact name: fs.ErrNotExist of io/fs.
 	Lookup(ctx context.Context, name string) (Node, error)
-	// Entries yields the directory's nodes as they are now, in name order,
-	// and stops at the first error, which it yields.
+	// Entries yields the directory's nodes as they are now, in name order or,
+	// inside a guest, in the guest's, and stops at the first error, which it
+	// yields.
 	Entries(ctx context.Context) iter.Seq2[Entry, error]
 }
 

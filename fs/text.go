@@ -67,6 +67,7 @@ const readme = `Every restore point of every machine, as files.
     MACHINE/latest                  the newest restore point
     MACHINE/TIME/                   a restore point, its time in UTC
     MACHINE/TIME/*.vhdx             the disks, complete, whatever was backed up that day
+    MACHINE/TIME/guest/             the files on the disks, a folder for each volume
     MACHINE/TIME/raw/*.raw          the same disks as flat images
     MACHINE/TIME/config/            the machine's own configuration files, and vm.json
     MACHINE/TIME/checkpoints/       the machine's own checkpoints

@@ -59,6 +59,7 @@ type Tree struct {
 
 	points *lru[pointKey, *point]
 	disks  *lru[uint64, source]
+	guests *lru[string, *guests]
 	meter  meter
 }
 
@@ -77,6 +78,7 @@ func New(ctx context.Context, repository Repository, o Options) (*Tree, error) {
 		repo: repository, o: o, start: o.Clock(),
 		points: newLRU[pointKey, *point](openPoints),
 		disks:  newLRU[uint64, source](openDisks),
+		guests: newLRU[string, *guests](openGuests),
 	}
 	t.ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if _, err := t.current(ctx); err != nil {

@@ -15,7 +15,7 @@ func TestBareTree(t *testing.T) { fstest.Run(t, fstest.Bare) }
 // frozen is a tree whose clock stands still, for the status tells the time.
 func frozen(t *testing.T, s fstest.Setup) *fs.Tree {
 	t.Helper()
-	r, err := fstest.Fixture(s.Fixture)
+	r, err := s.Repository()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,6 +49,19 @@ func Run(t *testing.T, start Start) {
 		{"Two thousand machines", Setup{Fixture: "hosts"}, hosts},
 		{"Many readers at a time", small, concurrent},
 	}
+	guests := guestImages(t)
+	for name, check := range map[string]func(t *testing.T, s *Subject){
+		"Files of guests": guestFiles, "Links of guests never leave their volume": guestLinks,
+		"Holes of guests": guestHoles, "Files of NTFS": guestNTFS, "Folders of guests": guestFolders,
+		"A damaged file of a guest fails alone": guestDamage,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if len(guests) == 0 {
+				t.Skip("mke2fs is missing: install e2fsprogs")
+			}
+			check(t, start(t, Setup{Fixture: "guest", Images: guests}))
+		})
+	}
 	for _, c := range table {
 		t.Run(c.name, func(t *testing.T) { c.check(t, start(t, c.setup)) })
 	}
@@ -89,14 +102,14 @@ func names(t *testing.T, s *Subject) {
 	wantNames(t, s, ".vitrine", "status", "status.json")
 	wantNames(t, s, machineSQL, firstPoint, "2026-11-21T22-00-05Z", lastPoint, "latest")
 	p := machineSQL + "/" + lastPoint
-	wantNames(t, s, p, "SQL01-os.vhdx", "SQL01-data.vhdx", "config", "raw", "checkpoints", "restore-point.json")
+	wantNames(t, s, p, "SQL01-os.vhdx", "SQL01-data.vhdx", "config", "guest", "raw", "checkpoints", "restore-point.json")
 	wantNames(t, s, p+"/raw", "SQL01-os.raw", "SQL01-data.raw")
 	wantNames(t, s, p+"/config", "vm.json", "vm (2).json", "Virtual Machines")
 	wantNames(t, s, p+"/config/Virtual Machines", "3F2A9C1E.vmcx")
 	wantNames(t, s, p+"/checkpoints", "before_ update", "before_ update (2)")
-	wantNames(t, s, p+"/checkpoints/before_ update", "SQL01-os.vhdx", "raw", "config")
+	wantNames(t, s, p+"/checkpoints/before_ update", "SQL01-os.vhdx", "guest", "raw", "config")
 	odd := machineOdd + "/" + firstPoint
-	wantNames(t, s, odd, ".._.._con.vhdx", "same.vhdx", "SAME (2).vhdx", "config.vhdx", "raw", "config", "restore-point.json")
+	wantNames(t, s, odd, ".._.._con.vhdx", "same.vhdx", "SAME (2).vhdx", "config.vhdx", "guest", "raw", "config", "restore-point.json")
 	wantNames(t, s, odd+"/config", "_", "_ (2)", "a", "a (2)")
 	wantNames(t, s, odd+"/config/_/_/etc", "passwd")
 }
@@ -296,7 +309,7 @@ func many(t *testing.T, s *Subject) {
 		t.Errorf("%d restore points are listed, want %d", total, manyPoints)
 	}
 	last := TimeName(firstTime.Add((manyPoints - 1) * time.Minute))
-	wantNames(t, s, "many3/"+last, "disk.vhdx", "raw", "restore-point.json")
+	wantNames(t, s, "many3/"+last, "disk.vhdx", "guest", "raw", "restore-point.json")
 	if opened := must[string](t)(s.Do("opened")); opened != "4" {
 		t.Errorf("%s restore points were opened, want one per machine", opened)
 	}

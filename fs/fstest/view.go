@@ -52,11 +52,20 @@ type Setup struct {
 	Full       bool     `json:",omitempty"`
 	RealLatest bool     `json:",omitempty"`
 	Machines   []string `json:",omitempty"`
+	Images     []string `json:",omitempty"` // of the fixture "guest": flat disks
 }
 
 // Options are those of the tree.
 func (s Setup) Options() fs.Options {
 	return fs.Options{Full: s.Full, RealLatest: s.RealLatest, Machines: s.Machines, Refresh: 200 * time.Millisecond}
+}
+
+// Repository makes the fixture.
+func (s Setup) Repository() (*Repository, error) {
+	if s.Fixture == "guest" {
+		return guestFixture(s.Images)
+	}
+	return Fixture(s.Fixture)
 }
 
 // Subject is a tree on show.
@@ -85,7 +94,7 @@ func Bare(t *testing.T, s Setup) *Subject {
 // Tree makes the tree of a setup.
 func Tree(t testing.TB, s Setup) (*fs.Tree, *Repository) {
 	t.Helper()
-	r, err := Fixture(s.Fixture)
+	r, err := s.Repository()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func serve(text string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	r, err := fstest.Fixture(j.Fixture)
+	r, err := j.Setup.Repository()
 	if err != nil {
 		return err
 	}
