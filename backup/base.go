@@ -89,6 +89,7 @@ type plan struct {
 	from    repo.PointID            // the point that base belongs to
 	changed iter.Seq2[int64, int64] // with base: all that may differ from it
 	why     string                  // the reason of a full read
+	left    *disk.Set               // left out; nil is nothing
 }
 
 func full(why string) *plan { return &plan{why: why} }

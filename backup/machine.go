@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	iofs "io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -186,6 +187,9 @@ func (s *storing) all(ctx context.Context) error {
 	if err := s.unlisted(); err != nil {
 		return err
 	}
+	if err := s.planLeftOut(ctx, c.Disks, c.Files, "", plans); err != nil {
+		return err
+	}
 	s.m.Disks = make([]DiskReport, len(c.Disks))
 	p.Disks = make([]repo.Disk, len(c.Disks))
 	if err := s.disks(ctx, c.Disks, plans, p.Disks, s.m.Disks); err != nil {
@@ -201,6 +205,18 @@ func (s *storing) all(ctx context.Context) error {
 	files, err := s.files(ctx, c.Files)
 	p.Files = files
 	return err
+}
+
+// planLeftOut adds to the plans of disks what is left out of them.
+func (s *storing) planLeftOut(ctx context.Context, disks []SourceDisk, files iofs.FS, place string, plans []*plan) error {
+	sets, err := s.leftOut(ctx, disks, files, place)
+	if err != nil {
+		return err
+	}
+	for i := range plans {
+		plans[i].left = sets[i]
+	}
+	return nil
 }
 
 // plan guards against two disks of one id, which is what copies look like: the
@@ -240,6 +256,9 @@ func (s *storing) checkpoint(ctx context.Context, cp SourceCheckpoint) (repo.Che
 	reports := make([]DiskReport, len(cp.Disks))
 	for i := range cp.Disks {
 		plans[i] = full("disk of a checkpoint")
+	}
+	if err := s.planLeftOut(ctx, cp.Disks, cp.Files, "checkpoints/"+cp.Name, plans); err != nil {
+		return done, err
 	}
 	if err := s.disks(ctx, cp.Disks, plans, done.Disks, reports); err != nil {
 		return done, err
@@ -282,7 +301,9 @@ func (s *storing) disk(ctx context.Context, d SourceDisk, p *plan) (out repo.Dis
 	var damaged *repo.CorruptError
 	if err != nil && p.base != nil && errors.As(err, &damaged) && ctx.Err() == nil {
 		// The base is damaged: the disk itself is still there to be read.
-		out.Image, rep, err = s.image(ctx, d, info.Name, out.BlockSize, full(fmt.Sprintf("restore point %.8s is damaged: %v", p.from, err)))
+		again := full(fmt.Sprintf("restore point %.8s is damaged: %v", p.from, err))
+		again.left = p.left
+		out.Image, rep, err = s.image(ctx, d, info.Name, out.BlockSize, again)
 		s.mu.Lock()
 		s.point.Read = ReadFull
 		s.mu.Unlock()
@@ -294,7 +315,7 @@ func (s *storing) disk(ctx context.Context, d SourceDisk, p *plan) (out repo.Dis
 func (s *storing) image(ctx context.Context, src repo.Source, name string, block int64, p *plan) (repo.ImageRef, DiskReport, error) {
 	meter := s.o.Progress.Begin(s.m.VM.Name, name, src.Size())
 	ref, stats, err := s.w.StoreImage(ctx, src, repo.ImageOptions{
-		Base: p.base, Changed: p.changed, Block: block, Read: meter.Add,
+		Base: p.base, Changed: p.changed, LeftOut: p.left.All(), Block: block, Read: meter.Add,
 	})
 	meter.End(err)
 	rep := DiskReport{Name: name, Read: ReadFull, Base: p.from, Why: p.why, Stats: stats}

@@ -19,6 +19,7 @@ type Options struct {
 	As       string   // back up the one selected machine as the one of this name
 	Method   Method   // "" is the first of the host's methods that works
 	Changed  *Changes // nil is none
+	Keep     Keep     // what the guest would not miss and is kept all the same
 	Tags     []string
 	Software string // program and version, kept in the restore points
 	Parallel int    // disks read at a time; 0 is 1: one disk keeps all processors busy

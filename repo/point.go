@@ -31,6 +31,8 @@ type RestorePoint struct {
 	Files       []File          `json:"files,omitempty"`       // configuration, byte for byte
 	Checkpoints []Checkpoint    `json:"checkpoints,omitempty"` // the machine's own, each with whole disks
 	VM          json.RawMessage `json:"vm,omitempty"`          // the decoded description (vm.json)
+	LeftOut     []LeftOut       `json:"leftOut,omitempty"`     // what was not kept of the guest
+	Kept        []LeftOut       `json:"kept,omitempty"`        // what was kept although it could have been left out, and why
 	Warnings    []Warning       `json:"warnings,omitempty"`
 	Events      []Event         `json:"events,omitempty"`
 	Stats       Stats           `json:"stats"`
@@ -74,6 +76,16 @@ type Checkpoint struct {
 	Disks  []Disk          `json:"disks"`
 	Files  []File          `json:"files,omitempty"`
 	VM     json.RawMessage `json:"vm,omitempty"`
+}
+
+// LeftOut is something of a guest that no backup need keep: swap, a page file,
+// free space. What was left out reads as zeros.
+type LeftOut struct {
+	Disk   string `json:"disk"`
+	Volume string `json:"volume"`
+	What   string `json:"what"`
+	Bytes  int64  `json:"bytes,omitempty"`
+	Why    string `json:"why,omitempty"` // it was kept
 }
 
 // Warning says what is missing from a restore point or lowers its worth.
