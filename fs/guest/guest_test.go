@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	iofs "io/fs"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -218,5 +219,48 @@ func TestDisksThatHyperVWrote(t *testing.T) {
 	}
 	if start, end, _ := p.Disks[0].Next(0); start != 64<<10 || end != 10<<30 {
 		t.Errorf("left out [%d,%d), kept %v", start, end, p.Kept)
+	}
+}
+
+// TestHarmedDisks overwrites parts of a disk at random: whatever that makes of
+// it, opening ends, and what is left out lies on the disk.
+func TestHarmedDisks(t *testing.T) {
+	clean := lvmImage(t)
+	for seed := range uint64(60) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		b := bytes.Clone(clean)
+		for range 1 + rnd.IntN(8) {
+			// Where there is something: labels, metadata, the file system's head.
+			at := rnd.IntN(64 << 10)
+			if rnd.IntN(2) == 0 {
+				at += 1 << 20
+			}
+			b[at] ^= byte(1 << rnd.IntN(8))
+			if rnd.IntN(4) == 0 {
+				disktest.Fill(b[at:at+512], seed)
+			}
+		}
+		if rnd.IntN(5) == 0 {
+			b = b[:rnd.IntN(len(b))]
+		}
+		disks := []guest.Disk{{Name: "d", R: disktest.Memory(b)}}
+		v, err := guest.Open(t.Context(), disks)
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		for _, one := range v.List {
+			if _, err := iofs.ReadDir(one.FS(), "."); err == nil && one.Folder == "" {
+				t.Errorf("seed %d: a volume without a name", seed)
+			}
+		}
+		p, err := guest.LeftOut(t.Context(), disks, guest.Options{})
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		for start, end := range p.Disks[0].All() {
+			if start < 0 || end > int64(len(b)) {
+				t.Errorf("seed %d: [%d,%d) of %d is left out", seed, start, end, len(b))
+			}
+		}
 	}
 }

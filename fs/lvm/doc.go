@@ -48,11 +48,12 @@ type Group struct {
 	// Notes are sentences about what is damaged or odd.
 	Notes []string
 
-	mu    sync.Mutex // while a volume is opened
-	pools map[string]*pool
-	unit  int64 // bytes of an extent
-	all   map[string]*Volume
-	doubt bool // two volumes claim one extent, or two disks to be one member
+	mu     sync.Mutex // while a volume is opened
+	pools  map[string]*pool
+	unit   int64 // bytes of an extent
+	all    map[string]*Volume
+	byName map[string]int // in Members
+	doubt  bool           // two volumes claim one extent, or two disks to be one member
 }
 
 // Member is a physical volume of a group.

@@ -1,16 +1,20 @@
 package lvm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"vitrine/fs/disk"
 )
 
-// maxSize bounds what a volume may say to be.
-const maxSize = 1 << 60
+const (
+	maxSize    = 1 << 60 // of a volume
+	maxMembers = 1024
+)
 
 // Open finds the groups on disks: whole disks and partitions, each given once.
 // Those that are no member of any group are passed over.
@@ -116,7 +120,7 @@ func readText(ctx context.Context, d disk.Disk, a area) (*draft, error) {
 
 // group makes the group that a description is of.
 func (t *draft) group(disks []disk.Disk, members map[string][]int) (*Group, error) {
-	g := &Group{Name: t.name, ID: t.id, all: map[string]*Volume{}, pools: map[string]*pool{}}
+	g := &Group{Name: t.name, ID: t.id, all: map[string]*Volume{}, pools: map[string]*pool{}, byName: map[string]int{}}
 	unit, err := t.top.within("extent_size", 1, 1<<31)
 	if err != nil {
 		return nil, err
@@ -158,6 +162,9 @@ func (g *Group) addMember(n *node, disks []disk.Disk, members map[string][]int) 
 	if m.count, err = n.within("pe_count", 0, (maxSize-m.start)/g.unit); err != nil {
 		return err
 	}
+	if len(g.Members) == maxMembers {
+		return damage("metadata: more than %d members", maxMembers)
+	}
 	if slices.ContainsFunc(g.Members, func(o Member) bool { return o.ID == m.ID || o.Name == m.Name }) {
 		return damage("metadata: member %.64q stands there twice", m.Name)
 	}
@@ -176,18 +183,18 @@ func (g *Group) addMember(n *node, disks []disk.Disk, members map[string][]int) 
 			g.doubt = true
 		}
 	}
+	g.byName[m.Name] = len(g.Members)
 	g.Members = append(g.Members, m)
 	return nil
 }
 
 // member returns the member of that name.
 func (g *Group) member(name string) (Member, bool) {
-	for _, m := range g.Members {
-		if m.Name == name {
-			return m, true
-		}
+	i, ok := g.byName[name]
+	if !ok {
+		return Member{}, false
 	}
-	return Member{}, false
+	return g.Members[i], true
 }
 
 // relate marks what snapshots make of the volumes they name.
@@ -231,19 +238,7 @@ func (g *Group) findOverlaps() {
 		}
 	}
 	slices.SortFunc(claims, func(a, b claim) int {
-		if a.member != b.member {
-			if a.member < b.member {
-				return -1
-			}
-			return 1
-		}
-		switch {
-		case a.start < b.start:
-			return -1
-		case a.start > b.start:
-			return 1
-		}
-		return 0
+		return cmp.Or(strings.Compare(a.member, b.member), cmp.Compare(a.start, b.start), strings.Compare(a.volume, b.volume))
 	})
 	for i := 1; i < len(claims); i++ {
 		a, b := claims[i-1], claims[i]

@@ -335,6 +335,32 @@ func TestDamagedDescriptionsAreSaid(t *testing.T) {
 	}
 }
 
+// TestVolumesThatMultiply checks that volumes made of many others, which are
+// made of many others, end in an error at once.
+func TestVolumesThatMultiply(t *testing.T) {
+	var wide, mirrors string
+	legs := func(name string, n int) (list []any) {
+		for range n {
+			list = append(list, name, 0)
+		}
+		return list
+	}
+	for i := range 14 {
+		wide += volume(fmt.Sprint("w", i), seg(0, 64, "striped", stripes(4096, legs(fmt.Sprint("w", i+1), 64)...)))
+		pair := fmt.Sprintf("\"r%d\", \"r%d\"", i+1, i+1)
+		mirrors += volume(fmt.Sprint("r", i), seg(0, 1, "raid1", "raids = ["+strings.Repeat(pair+", ", 31)+pair+"]"))
+	}
+	wide += volume("w14", seg(0, 64, "striped", stripes(0, "pv0", 0)))
+	g := open(t, member(0, describe(1, wide, 64), 512, 64, 1))
+	if _, err := get(t, g, "w0").Open(context.Background()); err == nil || !strings.Contains(err.Error(), "side by side") {
+		t.Errorf("wide: %v", err)
+	}
+	g = open(t, member(0, describe(1, mirrors, 64), 512, 64, 1))
+	if _, err := get(t, g, "r0").Open(context.Background()); err == nil {
+		t.Error("mirrors of nothing are opened")
+	}
+}
+
 func FuzzOpen(f *testing.F) {
 	one := func(volumes string, n int) { f.Add([]byte(describe(1, volumes, n)), []byte{}) }
 	one(volume("v", seg(0, 2, "striped", stripes(0, "pv0", 0))), 8)

@@ -13,6 +13,29 @@ import (
 type mapped struct {
 	size  int64
 	parts []piece // without gaps, in order
+	width int
+}
+
+// maxWidth bounds the disks that one look for data may have to ask.
+const maxWidth = 4096
+
+// width is the number of disks that a look for data in the piece asks.
+func (p piece) width() int {
+	n := 0
+	for _, l := range p.legs {
+		n += width(l.d)
+	}
+	return n
+}
+
+func width(d disk.Disk) int {
+	switch d := d.(type) {
+	case *mapped:
+		return d.width
+	case *thin:
+		return max(width(d.pool.data), width(d.origin))
+	}
+	return 1
 }
 
 // piece is a run of a volume that lies on one leg, or on several in stripes.

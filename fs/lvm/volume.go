@@ -26,7 +26,8 @@ type Volume struct {
 	segments []segment
 	bad      error // of its description
 
-	opened disk.Disk // under g.mu
+	opened disk.Disk // under g.mu, as failed is
+	failed error
 }
 
 // segment is a run of extents of a volume.
@@ -144,9 +145,24 @@ func (v *Volume) open(ctx context.Context, chain []*Volume) (disk.Disk, error) {
 	if slices.Contains(chain, v) || len(chain) > maxDepth {
 		return nil, errCycle
 	}
-	if v.opened != nil {
-		return v.opened, nil
+	if v.opened != nil || v.failed != nil {
+		return v.opened, v.failed
 	}
+	m, err := v.build(ctx, chain)
+	if err != nil {
+		// Kept, so that volumes made of many broken ones do not try each of
+		// them over and over.
+		if ctx.Err() == nil {
+			v.failed = err
+		}
+		return nil, err
+	}
+	v.opened = m
+	return m, nil
+}
+
+// build puts the volume together.
+func (v *Volume) build(ctx context.Context, chain []*Volume) (*mapped, error) {
 	switch {
 	case v.bad != nil:
 		return nil, v.bad
@@ -162,8 +178,11 @@ func (v *Volume) open(ctx context.Context, chain []*Volume) (disk.Disk, error) {
 			return nil, err
 		}
 		m.parts = append(m.parts, p)
+		m.width = max(m.width, p.width())
 	}
-	v.opened = m
+	if m.width > maxWidth {
+		return nil, damage("volume %s: it is made of more than %d disks side by side", v.Name, maxWidth)
+	}
 	return m, nil
 }
 
