@@ -48,30 +48,30 @@ func longLayout() layout    { return layout{crc: 64, blkno: 24, uuid: 40, owner:
 func shortLayout() layout   { return layout{crc: 52, blkno: 16, uuid: 32, owner: 48, owner32: true} }
 func symlinkLayout() layout { return layout{crc: 12, blkno: 40, uuid: 16, owner: 32} }
 
-// prove checks that b, read at byte off of a version 5 volume, is an intact
-// block of this volume that belongs there and to owner. What the log's replay
+// prove says why b, read at byte off of a version 5 volume, is no intact block
+// of this volume that belongs there and to owner; "" if it is one. What the log's replay
 // changed has no checksum: the log had one.
-func (v *FS) prove(b []byte, off int64, l layout, owner uint64, object string) error {
+func (v *FS) prove(b []byte, off int64, l layout, owner uint64) (reason string) {
 	if !v.sb.v5 {
-		return nil
+		return ""
 	}
 	if !v.pages.replayed(off, len(b)) && !checksumHolds(b, l.crc) {
-		return damaged(object, off, "wrong checksum")
+		return "wrong checksum"
 	}
 	if [16]byte(b[l.uuid:]) != v.sb.metaUUID {
-		return damaged(object, off, "it belongs to another volume")
+		return "it belongs to another volume"
 	}
 	if at := binary.BigEndian.Uint64(b[l.blkno:]); at != uint64(off)>>9 {
-		return damaged(object, off, fmt.Sprintf("it belongs to sector %d", at))
+		return fmt.Sprintf("it belongs to sector %d", at)
 	}
 	have := binary.BigEndian.Uint64(b[l.owner:])
 	if l.owner32 {
 		have >>= 32
 	}
 	if have != owner {
-		return damaged(object, off, fmt.Sprintf("it belongs to %d, not to %d", have, owner))
+		return fmt.Sprintf("it belongs to %d, not to %d", have, owner)
 	}
-	return nil
+	return ""
 }
 
 const (

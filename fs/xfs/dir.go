@@ -125,7 +125,10 @@ func (d *directory) data(ctx context.Context, blk uint64, e extent) (data, error
 	default:
 		return data{}, damaged(d.object(), off, "no signature")
 	}
-	return x, d.v.prove(b, off, dataLayout(), d.n.number, d.object())
+	if reason := d.v.prove(b, off, dataLayout(), d.n.number); reason != "" {
+		return data{}, damaged(d.object(), off, reason)
+	}
+	return x, nil
 }
 
 // entry decodes the entry at byte at of x and returns where the next one
@@ -221,12 +224,12 @@ func (d *directory) short() ([]entry, error) {
 // cursor streams the entries of a directory in the order of its blocks.
 type cursor struct {
 	d    *directory
-	blk  uint64 // next fork block
-	left uint64 // blocks that may still be read
+	blk  uint64          // next fork block
+	seen map[uint64]bool // fsblocks that were read: none is mapped twice
 	done bool
 }
 
-func (d *directory) cursor() *cursor { return &cursor{d: d, left: d.v.sb.blocks} }
+func (d *directory) cursor() *cursor { return &cursor{d: d, seen: make(map[uint64]bool)} }
 
 // next returns the entries of the next block; done afterwards tells that it
 // was the last one. After an error it goes on behind the damage.
@@ -246,14 +249,14 @@ func (c *cursor) next(ctx context.Context) ([]entry, error) {
 		c.done = true
 		return nil, nil
 	}
-	per := uint64(d.v.sb.dirSize >> d.v.sb.blockLog)
-	if c.left < per {
-		c.done = true
-		return nil, damaged(d.object(), 0, "more blocks than the volume has")
-	}
-	c.left -= per
 	blk := c.blk
-	c.blk += per
+	c.blk += uint64(d.v.sb.dirSize >> d.v.sb.blockLog)
+	at := e.start + blk - e.off
+	if c.seen[at] {
+		c.done = true
+		return nil, damaged(d.object(), 0, fmt.Sprintf("fsblock %d is mapped twice", at))
+	}
+	c.seen[at] = true
 	x, err := d.data(ctx, blk, e)
 	if err != nil {
 		return nil, err

@@ -272,5 +272,6 @@ func (e *dirEntry) Info() (iofs.FileInfo, error) {
 	if err != nil {
 		return nil, pathError("stat", e.name, err)
 	}
+	n.fork = nil // lists of many files need no more of it
 	return e.v.info(n, e.name), nil
 }

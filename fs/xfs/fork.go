@@ -167,8 +167,8 @@ func (f *fork) node(ctx context.Context, off int64, level int) ([]byte, int, err
 	if string(b[:4]) != magic {
 		return nil, 0, damaged(f.object(), off, "no signature")
 	}
-	if err := f.v.prove(b, off, longLayout(), f.n.number, f.object()); err != nil {
-		return nil, 0, err
+	if reason := f.v.prove(b, off, longLayout(), f.n.number); reason != "" {
+		return nil, 0, damaged(f.object(), off, reason)
 	}
 	have, count := int(binary.BigEndian.Uint16(b[4:])), int(binary.BigEndian.Uint16(b[6:]))
 	if have != level || count == 0 || count > len(b[header:])/extentSize {

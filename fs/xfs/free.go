@@ -108,8 +108,8 @@ func (w *freeWalk) walk(blk uint32, level int) error {
 	if string(b[:4]) != magic {
 		return damaged(w.object(), off, "no signature")
 	}
-	if err := w.v.prove(b, off, shortLayout(), uint64(w.ag), w.object()); err != nil {
-		return err
+	if reason := w.v.prove(b, off, shortLayout(), uint64(w.ag)); reason != "" {
+		return damaged(w.object(), off, reason)
 	}
 	have, count := int(binary.BigEndian.Uint16(b[4:])), int(binary.BigEndian.Uint16(b[6:]))
 	b = b[header:]

@@ -90,7 +90,7 @@ func fill(t testing.TB, dir string, many int) {
 }
 
 func TestFreshVolumesReadAsTheKernelReadsThem(t *testing.T) {
-	for _, c := range []struct {
+	for i, c := range []struct {
 		name string
 		many int
 		args []string
@@ -105,6 +105,9 @@ func TestFreshVolumesReadAsTheKernelReadsThem(t *testing.T) {
 		{"names without case", 300, []string{"-n", "version=ci"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if i > 2 && os.Getenv("VITRINE_SOAK") != "1" {
+				t.Skip("takes long: set VITRINE_SOAK=1")
+			}
 			image := mkfs(t, 1<<30, append(c.args, "-L", "vitrine")...)
 			var want map[string]string
 			withMount(t, image, "", func(dir string) {
@@ -248,15 +251,18 @@ func TestHolesAreTold(t *testing.T) {
 // TestVersion4VolumesAreRead fills volumes with mkfs.xfs itself, because
 // kernels cannot mount them any more.
 func TestVersion4VolumesAreRead(t *testing.T) {
-	for _, args := range [][]string{
-		{"-m", "crc=0"},
+	for i, args := range [][]string{
 		{"-m", "crc=0", "-n", "ftype=0", "-i", "size=256"},
 		{"-m", "crc=0", "-b", "size=512", "-d", "agcount=4"},
 		{"-m", "crc=0", "-n", "size=16384"},
+		{"-m", "crc=0"},
 		{"-m", "crc=0", "-n", "version=ci"},
 	} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			need(t, "mkfs.xfs")
+			if i > 1 && os.Getenv("VITRINE_SOAK") != "1" {
+				t.Skip("takes long: set VITRINE_SOAK=1")
+			}
 			src := t.TempDir()
 			var proto strings.Builder
 			proto.WriteString("/dev/null\n0 0\nd--755 7 8\n")

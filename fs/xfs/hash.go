@@ -27,6 +27,9 @@ func nameHash(s string) uint32 {
 	return h
 }
 
+// maxHops bounds how many index blocks may have names of one hash.
+const maxHops = 1024
+
 // index is a sorted list of pairs of a hash and a number.
 type index []byte
 
@@ -130,13 +133,13 @@ func (d *directory) descend(ctx context.Context, hash uint32, name string) (entr
 		}
 		l = child
 	}
-	for hops := uint64(0); ; hops++ {
+	for hops := 0; ; hops++ {
 		e, ok, ended, err := d.match(ctx, l.pairs, hash, name)
 		if err != nil || ok || ended || l.next == 0 {
 			return answer(e, ok, err)
 		}
-		if hops > d.v.sb.blocks {
-			return entry{}, damaged(d.object(), 0, "the index runs in a circle")
+		if hops == maxHops {
+			return entry{}, damaged(d.object(), 0, "too many index blocks for one hash, or a circle")
 		}
 		if l, err = d.leaf(ctx, l.next); err != nil {
 			return entry{}, err
@@ -164,8 +167,8 @@ func (d *directory) leaf(ctx context.Context, blk uint32) (leafBlock, error) {
 	if err != nil {
 		return leafBlock{}, err
 	}
-	if err := d.v.prove(b, off, daLayout(), d.n.number, d.object()); err != nil {
-		return leafBlock{}, err
+	if reason := d.v.prove(b, off, daLayout(), d.n.number); reason != "" {
+		return leafBlock{}, damaged(d.object(), off, reason)
 	}
 	magics, header := [3]uint16{0xd2f1, 0xd2ff, 0xfebe}, 16
 	counts := 12

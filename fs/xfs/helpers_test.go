@@ -199,3 +199,8 @@ func same(t testing.TB, got, want map[string]string) {
 		t.Errorf("%d files, want %d", len(got), len(want))
 	}
 }
+
+func has(tool string) bool {
+	_, err := exec.LookPath(tool)
+	return err == nil
+}

@@ -129,7 +129,7 @@ func (v *FS) parseInode(b []byte, off int64, number uint64) (*inode, string) {
 	} else if end > 0 {
 		literal = literal[:end]
 	}
-	n.fork = append([]byte(nil), literal...)
+	n.fork = literal
 	return n, n.checkFork()
 }
 

@@ -138,8 +138,8 @@ func (v *FS) target(ctx context.Context, n *inode) (string, error) {
 			if string(b[:4]) != "XSLM" {
 				return "", damaged(object, off, "no signature")
 			}
-			if err := v.prove(b, off, symlinkLayout(), n.number, object); err != nil {
-				return "", err
+			if reason := v.prove(b, off, symlinkLayout(), n.number); reason != "" {
+				return "", damaged(object, off, reason)
 			}
 			start, count := int64(binary.BigEndian.Uint32(b[4:])), int64(binary.BigEndian.Uint32(b[8:]))
 			if start != int64(len(target)) || count > int64(len(b)-56) || count == 0 {
