@@ -345,7 +345,7 @@ func TestSwapHeaders(t *testing.T) {
 	if err != nil {
 		t.Skip("mkswap is missing: install util-linux")
 	}
-	for _, page := range []int64{4096, 8192, 16384, 65536} {
+	for _, page := range []int64{4096, 8192, 16384, 32768, 65536} {
 		file := filepath.Join(t.TempDir(), "swap")
 		if err := os.WriteFile(file, make([]byte, 2<<20), 0o600); err != nil {
 			t.Fatal(err)
@@ -362,7 +362,7 @@ func TestSwapHeaders(t *testing.T) {
 		if got, err := part.ReadSwap(bytes.NewReader(b), 2<<20); err != nil || got == nil || *got != want {
 			t.Errorf("page %d: got %+v, %v; want %+v", page, got, err, want)
 		}
-		for _, sleeping := range []string{"S1SUSPEND\x00", "S2SUSPEND\x00", "ULSUSPEND\x00", "LINHIB0001"} {
+		for _, sleeping := range []string{"S1SUSPEND\x00", "S2SUSPEND\x00", "ULSUSPEND\x01", "LINHIB0001", "\xed\xc3\x02\xe9\x98\x56\xe5\x0c\x00\x00"} {
 			copy(b[page-10:], sleeping)
 			if got, err := part.ReadSwap(bytes.NewReader(b), 2<<20); err != nil || got == nil || !got.Hibernated {
 				t.Errorf("page %d, %q: got %+v, %v", page, sleeping, got, err)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"strings"
 
 	"vitrine/fs/disk"
 )
@@ -30,16 +31,16 @@ func ReadSwap(r io.ReaderAt, size int64) (*SwapHeader, error) {
 	if err := readAt(r, b, 0); err != nil {
 		return nil, fmt.Errorf("part: read swap header: %w", err)
 	}
-	for _, page := range []int{4 << 10, 8 << 10, 16 << 10, 64 << 10} {
+	for _, page := range []int{4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10} {
 		if page > len(b) {
 			break
 		}
 		h := &SwapHeader{PageSize: int64(page)}
-		switch string(b[page-10 : page]) {
-		case "SWAPSPACE2":
-		case "SWAP-SPACE":
+		switch sign := string(b[page-10 : page]); {
+		case sign == "SWAPSPACE2":
+		case sign == "SWAP-SPACE":
 			return h, nil
-		case "S1SUSPEND\x00", "S2SUSPEND\x00", "ULSUSPEND\x00", "LINHIB0001":
+		case asleep(sign):
 			h.Hibernated = true
 		default:
 			continue
@@ -59,6 +60,18 @@ func ReadSwap(r io.ReaderAt, size int64) (*SwapHeader, error) {
 		return h, nil
 	}
 	return nil, nil
+}
+
+// asleep reports whether a signature is one of those that hibernating puts in
+// the place of that of swap: the kernel's two, uswsusp's, the newer kernel's,
+// TuxOnIce's.
+func asleep(sign string) bool {
+	for _, s := range []string{"S1SUSPEND", "S2SUSPEND", "ULSUSPEND", "LINHIB0001", "\xed\xc3\x02\xe9\x98\x56\xe5\x0c"} {
+		if strings.HasPrefix(sign, s) {
+			return true
+		}
+	}
+	return false
 }
 
 func cString(b []byte) string {
