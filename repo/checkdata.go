@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"sort"
-	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -22,23 +21,23 @@ func (c *checker) data(ctx context.Context) error {
 		ids = append(ids, id)
 	}
 	sort.Slice(ids, func(i, j int) bool { return ids[i].String() < ids[j].String() })
-	var done atomic.Int64
+	var done int64
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(c.r.opts.Workers)
 	for _, id := range ids {
 		g.Go(func() error {
 			err := c.pack(ctx, id)
-			n := done.Add(c.packs[id])
+			c.mu.Lock() // progress never goes back
+			defer c.mu.Unlock()
+			done += c.packs[id]
 			if c.opts.Progress != nil {
-				c.mu.Lock()
-				c.opts.Progress(n, c.rep.Stored)
-				c.mu.Unlock()
+				c.opts.Progress(done, c.rep.Stored)
 			}
 			return err
 		})
 	}
 	err := g.Wait()
-	c.rep.Read = done.Load()
+	c.rep.Read = done
 	return err
 }
 
