@@ -1,9 +1,6 @@
 package ext4
 
-import (
-	"encoding/binary"
-	"hash/crc32"
-)
+import "hash/crc32"
 
 // crc32c continues crc over p as the kernel does: without the inversions that
 // crc32.Update makes at both ends.
@@ -13,9 +10,21 @@ func crc32c(crc uint32, p []byte) uint32 {
 
 // crc32cNumber continues crc over a little-endian number.
 func crc32cNumber(crc, number uint32) uint32 {
-	var b [4]byte
-	binary.LittleEndian.PutUint32(b[:], number)
-	return crc32c(crc, b[:])
+	table := crc32.MakeTable(crc32.Castagnoli)
+	for range 4 {
+		crc = table[byte(crc)^byte(number)] ^ crc>>8
+		number >>= 8
+	}
+	return crc
+}
+
+// crc32cZeros continues crc over n zeros, which stand for a checksum.
+func crc32cZeros(crc uint32, n int) uint32 {
+	table := crc32.MakeTable(crc32.Castagnoli)
+	for range n {
+		crc = table[byte(crc)] ^ crc>>8
+	}
+	return crc
 }
 
 // crc16 continues the checksum of descriptors without metadata_csum.

@@ -132,9 +132,8 @@ func (fsys *FS) verifyIndexBlock(n *inode, p []byte, off int64) error {
 	if tail+8 > len(p) {
 		return corrupt(folder(n), off, "a block of its index has no room for its checksum")
 	}
-	var zero [4]byte
 	want := crc32c(n.seed, p[:x.start+8*x.count])
-	want = crc32c(crc32c(want, p[tail:tail+4]), zero[:])
+	want = crc32cZeros(crc32c(want, p[tail:tail+4]), 4)
 	if got := le.Uint32(p[tail+4:]); got != want {
 		return corrupt(folder(n), off, "a block of its index has checksum %08x, not %08x", got, want)
 	}

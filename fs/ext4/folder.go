@@ -103,7 +103,7 @@ func (fsys *FS) ReadDir(name string) ([]iofs.DirEntry, error) {
 		more, err = dir.ReadDir(-1)
 		list = append(list, more...)
 	}
-	slices.SortStableFunc(list, func(a, b iofs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	slices.SortFunc(list, func(a, b iofs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	return list, first
 }
 

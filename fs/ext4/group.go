@@ -102,18 +102,18 @@ func (s *super) baseBlocks(group uint32) uint64 {
 }
 
 // group reads the descriptor of a group.
-func (fsys *FS) group(ctx context.Context, number uint32) (*group, error) {
+func (fsys *FS) group(ctx context.Context, number uint32) (group, error) {
 	s := fsys.super
 	perBlock := uint32(s.blockSize / s.descSize)
 	block := s.descBlock(number / perBlock)
 	p, err := fsys.block(ctx, block)
 	if err != nil {
-		return nil, fmt.Errorf("ext4: read descriptor of group %d: %w", number, err)
+		return group{}, fmt.Errorf("ext4: read descriptor of group %d: %w", number, err)
 	}
 	at := int64(number%perBlock) * s.descSize
 	p = p[at : at+s.descSize]
 	le := binary.LittleEndian
-	g := &group{
+	g := group{
 		number:      number,
 		off:         s.blockOff(block) + at,
 		blockBitmap: uint64(le.Uint32(p[0:])),
@@ -131,10 +131,10 @@ func (fsys *FS) group(ctx context.Context, number uint32) (*group, error) {
 		g.bitmapCsum |= uint32(le.Uint16(p[56:])) << 16
 	}
 	if got, want := le.Uint16(p[30:]), s.descChecksum(number, p); s.groupChecksums() && got != want {
-		return nil, g.corrupt("descriptor's checksum is %04x, not %04x", got, want)
+		return group{}, g.corrupt("descriptor's checksum is %04x, not %04x", got, want)
 	}
 	if n := s.inodeTableBlocks(); g.inodeTable <= s.firstData || g.inodeTable >= s.blocks || n > s.blocks-g.inodeTable {
-		return nil, g.corrupt("inode table at block %d", g.inodeTable)
+		return group{}, g.corrupt("inode table at block %d", g.inodeTable)
 	}
 	return g, nil
 }
@@ -149,11 +149,10 @@ func (s *super) groupChecksums() bool {
 
 // descChecksum is what the checksum of descriptor p has to be.
 func (s *super) descChecksum(number uint32, p []byte) uint16 {
-	var zero [2]byte
 	if s.checksums() {
 		crc := crc32cNumber(s.seed, number)
 		crc = crc32c(crc, p[:30])
-		crc = crc32c(crc, zero[:])
+		crc = crc32cZeros(crc, 2)
 		return uint16(crc32c(crc, p[32:]))
 	}
 	var n [4]byte

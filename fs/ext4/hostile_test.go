@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	iofs "io/fs"
 	"os"
@@ -300,4 +301,59 @@ func FuzzVolume(f *testing.F) {
 		}
 		readAll(p)
 	})
+}
+
+func TestFoldedNamesAreFoundInAnyCase(t *testing.T) {
+	p := plain(t, "-O", "^metadata_csum,^has_journal,casefold", "-E", "encoding=utf8")
+	at := where(t, p, "folder")
+	flags := p[at+32:]
+	binary.LittleEndian.PutUint32(flags, binary.LittleEndian.Uint32(flags)|0x40000000)
+	fsys := open(t, p)
+	for _, name := range []string{"folder/short", "folder/SHORT", "folder/\u017fhort"} {
+		if got, err := iofs.ReadFile(fsys, name); string(got) != "short" || err != nil {
+			t.Errorf("%s reads as %q, %v", name, got, err)
+		}
+	}
+	for _, name := range []string{"FOLDER/short", "folder/shor", "FILE"} {
+		if _, err := fsys.Stat(name); !errors.Is(err, iofs.ErrNotExist) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestBlocksOf64KiB(t *testing.T) {
+	mkfs, err := exec.LookPath("mkfs.ext4")
+	if err != nil {
+		t.Skip("needs mkfs.ext4 (Debian package e2fsprogs)")
+	}
+	dir := t.TempDir()
+	root := filepath.Join(dir, "root")
+	want := map[string]bool{"lost+found": true}
+	for i := range 3000 { // more than a block
+		name := fmt.Sprintf("%04d%s", i, strings.Repeat("n", i%60))
+		want[name] = true
+	}
+	if err := os.Mkdir(root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name := range want {
+		if err := os.WriteFile(filepath.Join(root, name), []byte(name), 0o644); err != nil && name != "lost+found" {
+			t.Fatal(err)
+		}
+	}
+	os.Remove(filepath.Join(root, "lost+found"))
+	name := filepath.Join(dir, "volume.img")
+	if out, err := exec.Command(mkfs, "-q", "-F", "-b", "65536", "-N", "4096", "-O", "inline_data", "-d", root, name, "64M").CombinedOutput(); err != nil {
+		t.Fatalf("mkfs.ext4: %v\n%s", err, out)
+	}
+	fsys := openFile(t, name)
+	list, err := fsys.ReadDir(".")
+	if err != nil || len(list) != len(want) {
+		t.Fatalf("%d entries of %d, %v", len(list), len(want), err)
+	}
+	for _, d := range list {
+		if got, err := iofs.ReadFile(fsys, d.Name()); !d.IsDir() && (string(got) != d.Name() || err != nil) {
+			t.Fatalf("%s reads as %q, %v", d.Name(), got, err)
+		}
+	}
 }

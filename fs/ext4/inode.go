@@ -143,9 +143,8 @@ func (fsys *FS) parseInode(number uint32, off int64, p []byte) (*inode, error) {
 // have. Where there is no room for the upper half, both are cut to the lower.
 func (n *inode) checksum(extra int64) (got, want uint32) {
 	le, p := binary.LittleEndian, n.raw
-	var zero [2]byte
 	crc := crc32c(n.seed, p[:124])
-	crc = crc32c(crc, zero[:])
+	crc = crc32cZeros(crc, 2)
 	crc = crc32c(crc, p[126:128])
 	got = uint32(le.Uint16(p[124:]))
 	if len(p) == 128 {
@@ -155,7 +154,7 @@ func (n *inode) checksum(extra int64) (got, want uint32) {
 		return got, crc32c(crc, p[128:]) & 0xFFFF
 	}
 	crc = crc32c(crc, p[128:130])
-	crc = crc32c(crc, zero[:])
+	crc = crc32cZeros(crc, 2)
 	return got | uint32(le.Uint16(p[130:]))<<16, crc32c(crc, p[132:])
 }
 

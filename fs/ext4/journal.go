@@ -97,8 +97,7 @@ func (fsys *FS) openJournal(ctx context.Context) (*journal, error) {
 		if p[0x50] != 4 {
 			return nil, j.corrupt(j.off+0x50, "checksum type %d is unknown", p[0x50])
 		}
-		var zero [4]byte
-		want := crc32c(crc32c(crc32c(^uint32(0), p[:0xFC]), zero[:]), p[0x100:0x400])
+		want := crc32c(crc32cZeros(crc32c(^uint32(0), p[:0xFC]), 4), p[0x100:0x400])
 		if got := be.Uint32(p[0xFC:]); got != want {
 			return nil, j.corrupt(j.off+0xFC, "checksum of its superblock is %08x, not %08x", got, want)
 		}

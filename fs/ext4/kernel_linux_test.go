@@ -131,7 +131,7 @@ func fill(t testing.TB, dir string, names int) {
 	must(t, os.MkdirAll(in("a/b/c"), 0o1777))
 	must(t, os.WriteFile(in("a/b/c/Grüße "+strings.Repeat("ü", 120)), []byte("hello"), 0o644))
 	must(t, os.WriteFile(in("a/"+strings.Repeat("x", 255)), nil, 0o644))
-	if err := os.WriteFile(in("a/not\xffutf8"), []byte("bytes"), 0o644); err != nil && !errors.Is(err, syscall.EINVAL) {
+	if err := os.WriteFile(in("not\xffutf8"), []byte("bytes"), 0o644); err != nil && !errors.Is(err, syscall.EINVAL) {
 		t.Fatal(err)
 	}
 	must(t, os.Symlink("../size1024", in("a/up")))
@@ -216,7 +216,7 @@ func TestFreshVolumesReadAsTheKernelReadsThem(t *testing.T) {
 		"bigalloc, 1 KiB":      {"-O", "bigalloc", "-C", "8192", "-b", "1024"},
 		"meta_bg":              {"-O", "meta_bg,^resize_inode", "-b", "1024", "-g", "1024"},
 		"checksum seed":        {"-O", "metadata_csum_seed,64bit", "-U", "random"},
-		"large_dir, ea_inode":  {"-O", "large_dir,ea_inode,mmp,verity,encrypt,quota,project", "-b", "1024"},
+		"large_dir, ea_inode":  {"-O", "large_dir,ea_inode,mmp", "-b", "1024"},
 		"casefold":             {"-O", "casefold", "-E", "encoding=utf8"},
 		"sparse_super2":        {"-O", "sparse_super2,^resize_inode", "-g", "2048"},
 		"orphan file, no log":  {"-O", "^has_journal"},
@@ -375,6 +375,7 @@ func TestVolumesInUseReadAsTheKernelReplaysThem(t *testing.T) {
 				t.Errorf("not consistent: %s", why)
 			}
 			set := free(t, fsys)
+			umount(t, mount(t, crashed, "")) // replays
 			dir = mount(t, crashed, ",ro")
 			want := detailed(t, kernelFS(dir))
 			umount(t, dir)

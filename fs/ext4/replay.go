@@ -92,8 +92,7 @@ func (r *replay) whole(p []byte) bool {
 	if !r.checksums() {
 		return true
 	}
-	var zero [4]byte
-	if binary.BigEndian.Uint32(p[r.headLen:]) == crc32c(crc32c(r.seed, p[:r.headLen]), zero[:]) {
+	if binary.BigEndian.Uint32(p[r.headLen:]) == crc32cZeros(crc32c(r.seed, p[:r.headLen]), 4) {
 		return true
 	}
 	r.damaged = fmt.Sprintf("transaction %d has a wrong checksum", r.sequence)
@@ -105,8 +104,7 @@ func (r *replay) committed(p []byte) bool {
 	be := binary.BigEndian
 	switch {
 	case r.checksums():
-		var zero [4]byte
-		return be.Uint32(p[16:]) == crc32c(crc32c(crc32c(r.seed, p[:16]), zero[:]), p[20:])
+		return be.Uint32(p[16:]) == crc32c(crc32cZeros(crc32c(r.seed, p[:16]), 4), p[20:])
 	case r.oldSums != nil:
 		kind, size, sum := p[12], p[13], be.Uint32(p[16:])
 		return kind == 1 && size == 4 && sum == r.sum || kind == 0 && size == 0 && sum == 0
