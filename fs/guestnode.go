@@ -105,7 +105,7 @@ func (p *guestPlace) node(ctx context.Context, fsys iofs.FS, volatile bool) (Nod
 	if err != nil {
 		return nil, p.fail(ctx, "look at", err)
 	}
-	p.info = Info{Ino: p.f.ino(p.inTree()), Mode: guestMode(s.info.Mode()), Size: max(0, s.info.Size()), Links: 1, Time: s.info.ModTime(), Volatile: volatile}
+	p.info = Info{Ino: p.f.ino(p.inTree()), Mode: guestMode(s.info.Mode()), Size: max(0, s.info.Size()), Links: 1, Time: s.info.ModTime(), Volatile: volatile, Guest: true}
 	if p.info.Time.IsZero() {
 		p.info.Time = p.f.when
 	}

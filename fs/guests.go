@@ -242,3 +242,10 @@ func wait[T any](ctx context.Context, f func() (T, error)) (T, error) {
 		return a.v, a.err
 	}
 }
+
+// HoldsVolumes reports whether a node is the folder guest/ of a restore point
+// or a checkpoint: the files in it are those of the disks beside it.
+func HoldsVolumes(n Node) bool {
+	_, ok := n.(*guestFolder)
+	return ok
+}

@@ -43,6 +43,10 @@ func safeNameRoom(s string, room int) string {
 	return trimEnd(cut(base, maxName-room-len(ext)) + ext)
 }
 
+// SafeName makes a name out of s, whatever it is, that Linux and Windows both
+// take as the name of a file in a folder. Different names may become equal.
+func SafeName(s string) string { return safeName(s) }
+
 // trimEnd replaces what Windows would drop from the end of a name, and names
 // that mean a directory or nothing.
 func trimEnd(s string) string {

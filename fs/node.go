@@ -26,6 +26,9 @@ type Info struct {
 	// Volatile is set where the content may change while the tree is open:
 	// nobody should remember it for more than a second.
 	Volatile bool
+	// Guest is set inside a guest's volume: Mode has the guest's permissions
+	// but for writing.
+	Guest bool
 	// Notice says why the content of a guest's file cannot be given; "" when
 	// it can.
 	Notice string

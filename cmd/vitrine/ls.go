@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"path"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,7 +25,8 @@ func newLs(e *env) *cobra.Command {
 		Short: "list what is in a restore point",
 		Long:  "Lists a folder of a restore point, or one file.\n\n" + placeHelp,
 		Example: `  vitrine ls --repo /backups SQL01
-  vitrine ls --repo /backups SQL01@2026-11-22:/config`,
+  vitrine ls --repo /backups SQL01@2026-11-22:/config
+  vitrine ls --repo /backups SQL01:/C:/Users`,
 		Args: exactly("POINT"),
 		RunE: func(c *cobra.Command, args []string) error { return runLs(c.Context(), e, o, args[0]) },
 	}
@@ -38,6 +41,10 @@ type entryJSON struct {
 	Size int64     `json:"size"`
 	Data int64     `json:"data"` // bytes that are not holes
 	Time time.Time `json:"time"`
+	// Target is where a link leads, within its volume.
+	Target string `json:"target,omitempty"`
+	// Notice says why the content cannot be had.
+	Notice string `json:"notice,omitempty"`
 }
 
 func runLs(ctx context.Context, e *env, o lsOptions, place string) (err error) {
@@ -56,7 +63,7 @@ func runLs(ctx context.Context, e *env, o lsOptions, place string) (err error) {
 	if err != nil {
 		return noPlace(at, err)
 	}
-	list, err := listNode(ctx, n, path.Base(at))
+	list, err := listNode(ctx, e, n, path.Base(at))
 	if err != nil {
 		return noPlace(at, err)
 	}
@@ -72,13 +79,19 @@ func runLs(ctx context.Context, e *env, o lsOptions, place string) (err error) {
 		if x.Type == "dir" {
 			name, bytes, data = name+"/", "-", "-"
 		}
+		if x.Type == "link" {
+			name += " -> " + x.Target
+		}
+		if x.Notice != "" {
+			name += " (" + x.Notice + ")"
+		}
 		rows = append(rows, []string{bytes, data, x.Time.UTC().Format(backup.TimeLayout), name})
 	}
 	return e.printf("%s", table([]string{"SIZE", "DATA", "TIME", "NAME"}, rows, 0, 1))
 }
 
 // listNode describes a folder's nodes, or the node itself.
-func listNode(ctx context.Context, n fs.Node, name string) ([]entryJSON, error) {
+func listNode(ctx context.Context, e *env, n fs.Node, name string) ([]entryJSON, error) {
 	d, ok := n.(fs.Dir)
 	if !ok {
 		x, err := describeNode(ctx, n, name)
@@ -86,20 +99,30 @@ func listNode(ctx context.Context, n fs.Node, name string) ([]entryJSON, error) 
 	}
 	list := []entryJSON{}
 	for entry, err := range d.Entries(ctx) {
-		if err != nil {
-			return nil, err
+		var x entryJSON
+		if err == nil {
+			x, err = describeEntry(ctx, d, entry.Name)
 		}
-		child, err := d.Lookup(ctx, entry.Name)
-		if err != nil {
+		switch {
+		case err == nil:
+			list = append(list, x)
+		case ctx.Err() != nil || entry.Name == "" && len(list) == 0:
 			return nil, err
+		default:
+			// One that is damaged does not hide the others.
+			e.warn("%s", oneLine(err.Error()))
 		}
-		x, err := describeNode(ctx, child, entry.Name)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, x)
 	}
+	slices.SortFunc(list, func(a, b entryJSON) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil
+}
+
+func describeEntry(ctx context.Context, d fs.Dir, name string) (entryJSON, error) {
+	n, err := d.Lookup(ctx, name)
+	if err != nil {
+		return entryJSON{}, err
+	}
+	return describeNode(ctx, n, name)
 }
 
 func describeNode(ctx context.Context, n fs.Node, name string) (entryJSON, error) {
@@ -107,12 +130,13 @@ func describeNode(ctx context.Context, n fs.Node, name string) (entryJSON, error
 	if err != nil {
 		return entryJSON{}, err
 	}
-	x := entryJSON{Name: name, Type: "file", Size: info.Size, Data: info.Alloc, Time: info.Time.UTC()}
-	switch n.(type) {
+	x := entryJSON{Name: name, Type: "file", Size: info.Size, Data: info.Alloc, Time: info.Time.UTC(), Notice: info.Notice}
+	switch n := n.(type) {
 	case fs.Dir:
 		x.Type, x.Size, x.Data = "dir", 0, 0
 	case fs.Link:
 		x.Type = "link"
+		x.Target, err = n.Target(ctx)
 	}
-	return x, nil
+	return x, err
 }

@@ -14,7 +14,10 @@ import (
 
 // placeHelp explains what ls and cp take.
 const placeHelp = `POINT:/PATH is a place in a restore point as the mounted tree shows it:
-/SQL01-os.vhdx, /config, /checkpoints. ` + pointHelp
+/SQL01-os.vhdx, /config, /guest. The files inside the guest are below /guest, in
+a folder for each volume: "/guest/C (NTFS Windows)/Users". For short, the volume
+may stand first, also by its name alone ("/C:/Users", "/root/etc"), or be left
+away where one volume only has the path ("/etc/fstab"). ` + pointHelp
 
 // splitPlace cuts POINT:/PATH; a moment may be written with colons.
 func splitPlace(s string) (point, path string, ok bool) {
@@ -79,12 +82,82 @@ func pointFolder(ctx context.Context, t *fs.Tree, p *repo.RestorePoint) (fs.Dir,
 	return nil, fmt.Errorf("restore point %.8s is not in the tree: %w", p.ID, iofs.ErrNotExist)
 }
 
-// node finds a place below the restore point.
+// node finds a place below the restore point: one that the tree has, or else
+// one in a volume of the guest.
 func (v *view) node(ctx context.Context, path string) (fs.Node, error) {
-	if path == "" {
-		return v.dir, nil
+	n, err := fs.Follow(ctx, v.dir, path)
+	if !errors.Is(err, iofs.ErrNotExist) || v.owns(ctx, path) {
+		return n, err
 	}
-	return fs.Walk(ctx, v.dir, path)
+	inGuest, short := v.inGuest(ctx, path)
+	if short != nil {
+		return nil, short
+	}
+	if inGuest == "" {
+		return nil, err
+	}
+	return fs.Follow(ctx, v.dir, inGuest)
+}
+
+// owns reports whether a path begins with a name that the restore point has
+// itself.
+func (v *view) owns(ctx context.Context, path string) bool {
+	first, _, _ := strings.Cut(path, "/")
+	_, err := v.dir.Lookup(ctx, first)
+	return err == nil
+}
+
+// inGuest completes a path that leaves guest/ away, and maybe the volume; ""
+// when no volume has it.
+func (v *view) inGuest(ctx context.Context, path string) (string, error) {
+	n, err := v.dir.Lookup(ctx, "guest")
+	if errors.Is(err, iofs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	guest, ok := n.(fs.Dir)
+	if !ok {
+		return "", nil
+	}
+	var named, found []string
+	first, rest, _ := strings.Cut(path, "/")
+	for e, err := range guest.Entries(ctx) {
+		if err != nil {
+			return "", err
+		}
+		if !e.Mode.IsDir() {
+			continue
+		}
+		if volumeNamed(e.Name, first) {
+			named = append(named, "guest/"+e.Name+"/"+rest)
+		}
+		at := "guest/" + e.Name + "/" + path
+		if _, err := fs.Follow(ctx, v.dir, at); err == nil {
+			found = append(found, at)
+		} else if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+	}
+	for _, list := range [][]string{named, found} {
+		switch len(list) {
+		case 0:
+		case 1:
+			return list[0], nil
+		default:
+			return "", &hinted{fmt.Errorf("/%s is in several volumes", path), "write one of /" + strings.Join(list, ", /")}
+		}
+	}
+	return "", nil
+}
+
+// volumeNamed reports whether a volume's folder is meant by its own name, by
+// what stands before the brackets, or by a drive letter.
+func volumeNamed(folder, name string) bool {
+	base, _, _ := strings.Cut(folder, " (")
+	letter := strings.TrimSuffix(name, ":")
+	return strings.EqualFold(folder, name) || strings.EqualFold(base, name) || len(letter) == 1 && letter != name && strings.EqualFold(base, letter)
 }
 
 // noPlace is the error of a path that is not there.

@@ -77,7 +77,7 @@ and mounts every restore point as ready VHDX files.`,
 	e.repo.register(root.PersistentFlags())
 	root.AddCommand(
 		newInit(e), newVMs(e), newBackup(e), newList(e), newShow(e),
-		newMount(e), newUmount(e), newRestore(e), newLs(e), newCp(e),
+		newMount(e), newUmount(e), newRestore(e), newLs(e), newCp(e), newFind(e),
 		newCheck(e), newKey(e), newDoctor(e), newVersion(e),
 	)
 	return root

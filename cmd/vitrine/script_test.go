@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 //	noise FILE SEED [OFF LEN]  1 MiB of noise, or a part of the file overwritten
 //	flip FILE                  flips a bit in the middle of the one file that matches
 //	id NAME                    $NAME is the last restore point's id in the last output
+//	first NAME                 likewise the first restore point's
 //	expand FILE                replaces $NAMES in a file
 //	count N PATTERN            the last output has N lines that match
 func TestScripts(t *testing.T) {
@@ -60,7 +61,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": scriptExits, "machine": scriptMachine, "noise": scriptNoise, "flip": scriptFlip,
-			"id": scriptID, "expand": scriptExpand, "count": scriptCount,
+			"id": scriptID, "first": scriptFirst, "expand": scriptExpand, "count": scriptCount,
 		},
 	})
 }
@@ -152,11 +153,20 @@ func scriptFlip(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func scriptID(ts *testscript.TestScript, _ bool, args []string) {
+	all := scriptIDs(ts)
+	ts.Setenv(args[0], all[len(all)-1][1])
+}
+
+func scriptFirst(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], scriptIDs(ts)[0][1])
+}
+
+func scriptIDs(ts *testscript.TestScript) [][]string {
 	all := regexp.MustCompile(`"(?:id|point)": ?"([0-9a-f]{32})"`).FindAllStringSubmatch(ts.ReadFile("stdout"), -1)
 	if len(all) == 0 {
 		ts.Fatalf("no id in the last output")
 	}
-	ts.Setenv(args[0], all[len(all)-1][1])
+	return all
 }
 
 func scriptExpand(ts *testscript.TestScript, _ bool, args []string) {
