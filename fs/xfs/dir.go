@@ -152,6 +152,9 @@ func (d *directory) entry(x data, at int) (e entry, next int, err error) {
 	if d.v.sb.ftype {
 		kind = 1
 	}
+	if len(b)-at < 2*entryAlign {
+		return bad("an entry that is cut off")
+	}
 	length := int(b[at+8])
 	size := (9 + length + kind + 2 + entryAlign - 1) &^ (entryAlign - 1)
 	if length == 0 || size > len(b)-at {

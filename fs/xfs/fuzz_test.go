@@ -97,13 +97,13 @@ func FuzzVolume(f *testing.F) {
 		if err != nil {
 			return
 		}
-		explore(v, 300)
+		explore(v, 60)
 	})
 }
 
 // protoImage is a version 4 volume with files and directories of all forms;
 // nil where it cannot be made.
-func protoImage(f *testing.F) []byte {
+func protoImage(f testing.TB) []byte {
 	if !has("mkfs.xfs") {
 		return nil
 	}

@@ -1,6 +1,11 @@
 package xfs_test
 
 import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"math/rand/v2"
+
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +15,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"vitrine/fs/xfs"
 )
 
 // crash stops a mounted volume as a failing machine would, with all that was
@@ -156,5 +163,67 @@ func TestDamagedLogIsExplained(t *testing.T) {
 	}
 	if _, err := v.ReadDir("."); err != nil && err != io.EOF {
 		t.Error(err)
+	}
+}
+
+// TestHostileLogIsSurvived changes bytes of records and makes their checksums
+// right again.
+func TestHostileLogIsSurvived(t *testing.T) {
+	image := mkfs(t, 320<<20)
+	withMount(t, image, "", func(dir string) {
+		churn(t, dir, 0)
+		crash(t, dir)
+	})
+	b, err := os.ReadFile(image)
+	check(t, err)
+	var records []int
+	for at := 0; at+512 <= len(b); at += 512 {
+		if binary.BigEndian.Uint32(b[at:]) == 0xfeedbabe && binary.BigEndian.Uint32(b[at+12:])-1 < 32<<10 {
+			records = append(records, at)
+		}
+	}
+	if len(records) < 10 {
+		t.Fatalf("%d records", len(records))
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	replayed := 0
+	for range 150 {
+		p := &patched{b, make(map[int64]byte)}
+		at := records[random.IntN(len(records))]
+		n := int(binary.BigEndian.Uint32(b[at+12:]))
+		r := bytes.Clone(b[at : at+512+n])
+		set := func(i int, x byte) {
+			if r[i] != x {
+				r[i] = x
+				p.edits[int64(at+i)] = x
+			}
+		}
+		for range 1 + random.IntN(8) {
+			i := random.IntN(min(n, 1<<(3+random.IntN(13))))
+			if i%512 >= 4 { // the cycle
+				set(512+i, byte(random.Uint32())>>random.IntN(8))
+			}
+		}
+		table := crc32.MakeTable(crc32.Castagnoli)
+		crc := crc32.Update(0, table, r[:32])
+		crc = crc32.Update(crc, table, make([]byte, 4))
+		crc = crc32.Update(crc, table, r[36:328])
+		crc = crc32.Update(crc, table, r[512:])
+		var sum [4]byte
+		binary.LittleEndian.PutUint32(sum[:], crc)
+		for i, x := range sum {
+			set(32+i, x)
+		}
+		v, err := xfs.Open(p, int64(len(b)))
+		if err != nil {
+			continue
+		}
+		if strings.Contains(strings.Join(v.Notes(), " "), "replayed in memory") {
+			replayed++
+		}
+		explore(v, 20)
+	}
+	if replayed == 0 || replayed == 150 {
+		t.Errorf("%d of 150 logs are replayed", replayed)
 	}
 }
