@@ -250,6 +250,32 @@ func incrementalHistory(t *testing.T, rnd *rand.Rand) {
 	}
 }
 
+// TestWhatIsLeftOutIsNotRead checks it for a full read, for an incremental one,
+// and where the base has what is left out now.
+func TestWhatIsLeftOutIsNotRead(t *testing.T) {
+	src := &memorySource{data: make([]byte, 24<<20)}
+	for k := range src.data {
+		src.data[k] = byte(k>>12 | 1)
+	}
+	left := [][2]int64{{1 << 20, 15 << 20}, {17<<20 + 4096, 21<<20 + 8192}}
+	most := int64(24-14-4)<<20 + 4<<16
+	r := newTestRepo(t, mem.New(), nil)
+	first, st := store(t, r, src, repo.ImageOptions{LeftOut: pairs(left)})
+	if st.Read > most || st.LeftOut != 18<<20+4096 {
+		t.Errorf("full: %d bytes read, %d left out", st.Read, st.LeftOut)
+	}
+	all, _ := store(t, r, src, repo.ImageOptions{})
+	for name, base := range map[string]*repo.Image{"the same left out": first, "nothing left out": all} {
+		_, st = store(t, r, src, repo.ImageOptions{Base: base, Changed: pairs(nil), LeftOut: pairs(left)})
+		if st.Read > 4<<20 || st.LeftOut != 18<<20+4096 {
+			t.Errorf("base with %s: %d bytes read, %d left out", name, st.Read, st.LeftOut)
+		}
+	}
+	if _, st = store(t, r, src, repo.ImageOptions{Base: first, Changed: pairs(nil)}); st.Read < 18<<20 {
+		t.Errorf("only %d bytes read of what the base had left out", st.Read)
+	}
+}
+
 // TestRankAndSelect compares the block counts of the map with its extents.
 func TestRankAndSelect(t *testing.T) {
 	ctx := context.Background()

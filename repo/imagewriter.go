@@ -21,6 +21,7 @@ type imageStore struct {
 	base    *Image // nil: everything is read
 	changed extents
 	left    extents
+	skip    extents // the units that lie in left completely
 }
 
 // maxSpanWorkers bounds the spans of an image in memory: each takes its 16 MiB
@@ -119,6 +120,7 @@ func (s *imageStore) prepare() error {
 			end = s.size
 		}
 		s.left.add(start, end)
+		s.skip.add((start+unitSize-1)/unitSize*unitSize, end/unitSize*unitSize)
 	}
 	if s.opts.Base != nil && s.opts.Changed != nil && s.opts.Base.Size() == s.size {
 		s.base = s.opts.Base

@@ -126,7 +126,8 @@ func (k *spanWorker) cut(ctx context.Context, j *spanJob, from, to int, fresh ex
 }
 
 // load reads [start,end) of the source into the buffer; start is the byte of
-// unit. What the source has no data for is not read.
+// unit. What the source has no data for, and units that are left out, are not
+// read.
 func (k *spanWorker) load(ctx context.Context, j *spanJob, unit int, start, end int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -154,10 +155,14 @@ func (k *spanWorker) load(ctx context.Context, j *spanJob, unit int, start, end 
 		if s < at || e < s || (e == s && s < end) {
 			return fmt.Errorf("repo: source says that data behind %d is at [%d,%d)", at, s, e)
 		}
-		if e > s {
-			if err := k.read(j, &touched, s, e); err != nil {
+		for _, x := range k.s.skip.clip(s, e) {
+			if err := k.read(j, &touched, s, x[0]); err != nil {
 				return err
 			}
+			s = x[1]
+		}
+		if err := k.read(j, &touched, s, e); err != nil {
+			return err
 		}
 		at = e
 	}
@@ -171,6 +176,9 @@ func (k *spanWorker) load(ctx context.Context, j *spanJob, unit int, start, end 
 // read reads [s,e) of the source. A unit that it fills only in part is cleared
 // before; one that nothing is read into keeps what the buffer had.
 func (k *spanWorker) read(j *spanJob, touched *[spanPages / unitPages]bool, s, e int64) error {
+	if s == e {
+		return nil
+	}
 	for at := s / unitSize * unitSize; at < e; at += unitSize {
 		u := (at - j.off) / unitSize
 		if !touched[u] && (at < s || at+unitSize > e) {
