@@ -3,39 +3,11 @@ package mount
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 )
-
-// checkEmpty refuses what is not an empty folder.
-func checkEmpty(dir string, nonEmpty bool) error {
-	st, err := os.Stat(dir)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return &PointError{dir, "no such folder", "make it first: mkdir " + dir}
-	case err != nil:
-		return fmt.Errorf("mount: %w", err)
-	case !st.IsDir():
-		return &PointError{dir, "not a folder", "give an empty folder"}
-	case nonEmpty:
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("mount: %w", err)
-	}
-	defer d.Close()
-	switch _, err = d.Readdirnames(1); {
-	case errors.Is(err, io.EOF):
-		return nil
-	case err != nil:
-		return fmt.Errorf("mount: %w", err)
-	}
-	return &PointError{dir, "not empty", "give an empty folder, or -o nonempty to cover what is in it"}
-}
 
 // checkOverlap refuses a folder inside or above one that serving the mount
 // needs: whoever serves would wait for itself, and only a reboot ends that.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -242,4 +243,31 @@ func owner(o Options) (uid, gid uint32) {
 		gid = uint32(*o.GID)
 	}
 	return uid, gid
+}
+
+// checkEmpty refuses what is not an empty folder.
+func checkEmpty(dir string, nonEmpty bool) error {
+	st, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return &PointError{dir, "no such folder", "make it first: mkdir " + dir}
+	case err != nil:
+		return fmt.Errorf("mount: %w", err)
+	case !st.IsDir():
+		return &PointError{dir, "not a folder", "give an empty folder"}
+	case nonEmpty:
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("mount: %w", err)
+	}
+	defer d.Close()
+	switch _, err = d.Readdirnames(1); {
+	case errors.Is(err, io.EOF):
+		return nil
+	case err != nil:
+		return fmt.Errorf("mount: %w", err)
+	}
+	return &PointError{dir, "not empty", "give an empty folder, or -o nonempty to cover what is in it"}
 }

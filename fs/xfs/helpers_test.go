@@ -3,15 +3,10 @@ package xfs_test
 import (
 	"bytes"
 	"compress/gzip"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"io"
-	iofs "io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"vitrine/fs/xfs"
@@ -69,25 +64,6 @@ func openBytes(t testing.TB, b []byte) *xfs.FS {
 	return v
 }
 
-// openImage opens an image file until the test ends.
-func openImage(t testing.TB, name string) *xfs.FS {
-	t.Helper()
-	f, err := os.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	st, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := xfs.Open(f, st.Size())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
 func need(t testing.TB, tools ...string) {
 	t.Helper()
 	for _, tool := range tools {
@@ -95,15 +71,6 @@ func need(t testing.TB, tools ...string) {
 			t.Skipf("%s is missing: install xfsprogs and mount", tool)
 		}
 	}
-}
-
-func run(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return string(out)
 }
 
 // mkfs makes an image of size bytes with mkfs.xfs.
@@ -125,58 +92,6 @@ func mkfs(t testing.TB, size int64, args ...string) string {
 		t.Fatalf("mkfs.xfs %v: %v\n%s", args, err, out)
 	}
 	return image
-}
-
-// facts describes a file in one line; times are left out.
-func facts(name string, i iofs.FileInfo, uid, gid uint32, links uint64, content func() ([]byte, error), target func() (string, error)) string {
-	line := fmt.Sprintf("%s %v %d:%d", name, i.Mode(), uid, gid)
-	switch {
-	case i.Mode().IsRegular():
-		b, err := content()
-		if err != nil {
-			return line + " " + err.Error()
-		}
-		sum := sha256.Sum256(b)
-		line += fmt.Sprintf(" links %d size %d %s", links, i.Size(), hex.EncodeToString(sum[:8]))
-	case i.Mode()&iofs.ModeSymlink != 0:
-		to, err := target()
-		if err != nil {
-			return line + " " + err.Error()
-		}
-		line += " -> " + to
-	}
-	return line + " " + i.ModTime().UTC().Format("2006-01-02T15:04:05.000000000")
-}
-
-// ours lists a volume as our reader sees it.
-func ours(t testing.TB, v *xfs.FS) map[string]string {
-	t.Helper()
-	all := make(map[string]string)
-	err := iofs.WalkDir(v, ".", func(name string, d iofs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		i, err := d.Info()
-		if err != nil {
-			return err
-		}
-		if i.Mode().Type() != d.Type() {
-			t.Errorf("%s: the directory says %v, the inode %v", name, d.Type(), i.Mode())
-		}
-		sys := i.Sys().(interface {
-			Owner() (uint32, uint32, bool)
-			Links() int
-		})
-		uid, gid, _ := sys.Owner()
-		all[name] = facts(name, i, uid, gid, uint64(sys.Links()),
-			func() ([]byte, error) { return iofs.ReadFile(v, name) },
-			func() (string, error) { return v.ReadLink(name) })
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return all
 }
 
 // same compares two listings.
