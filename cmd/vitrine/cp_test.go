@@ -69,7 +69,7 @@ func (l evilLink) Target(context.Context) (string, error) { return string(l), ni
 func evil() (d *evilDir, files int) {
 	d = &evilDir{nodes: make(map[string]fs.Node)}
 	parts := []string{"..", ".", "", "a", `..\..\x`, "../../x", "/etc/x", `C:\x`, "C:x", "c:", `\\?\C:\x`, "x:stream", "a\x00b", "con", "NUL.txt", "aux", "com1.log", "LPT¹",
-		"dot.", "space ", "...", "\xff\xfe", "‮gpj.exe", "a\nb", "a?*<>|\"", strings.Repeat("ü", 200), strings.Repeat("x", 255), "PROGRA~1", "A", "Ａ", "~", "-rf", "$(x)"}
+		"dot.", "space ", "...", "\xff\xfe", "\u202egpj.exe", "a\nb", "a?*<>|\"", strings.Repeat("ü", 200), strings.Repeat("x", 255), "PROGRA~1", "A", "Ａ", "~", "-rf", "$(x)"}
 	for _, p := range parts {
 		for _, ext := range []string{"", "/../../y", `\..\..\y`, ".txt", "./", ":$DATA", " .", "\t", "~1"} {
 			if _, twice := d.nodes[p+ext]; !twice {

@@ -20,7 +20,6 @@ type volume struct {
 	table  int64
 	size   int64 // of a table
 	tables int
-	bits   int
 }
 
 // image16 is a FAT16 volume with a few files.
@@ -83,13 +82,13 @@ func TestChainsThatAreDamagedEndInErrors(t *testing.T) {
 		return d, first(d.entry(t, "A       BIN")), first(d.entry(t, "B       BIN"))
 	}
 
-	d, a, b := make()
+	d, a, _ := make()
 	d.set(a+5, a+2)
 	wantDamage(t, openBytes(t, d.b), "A.BIN", "circle")
 	d, a, _ = make()
 	d.set(a+5, a)
 	wantDamage(t, openBytes(t, d.b), "A.BIN", "in the middle of another chain or of its own")
-	d, a, b = make()
+	d, a, b := make()
 	d.set(a+5, b+3)
 	v := openBytes(t, d.b)
 	wantDamage(t, v, "A.BIN", "two chains")
