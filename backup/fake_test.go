@@ -58,6 +58,7 @@ type fakeDisk struct {
 	open  atomic.Int64
 	track map[string][][2]int64 // by tracking id: what changed since
 	fail  error                 // of reads
+	trap  atomic.Bool           // the next read panics
 }
 
 func (d *fakeDisk) Size() int64           { return int64(len(d.data)) }
@@ -67,6 +68,9 @@ func (d *fakeDisk) Close() error          { d.open.Add(-1); return nil }
 func (d *fakeDisk) ReadAt(p []byte, off int64) (int, error) {
 	if d.fail != nil {
 		return 0, d.fail
+	}
+	if d.trap.Swap(false) {
+		panic("a bug in a decoder")
 	}
 	n, err := bytes.NewReader(d.data).ReadAt(p, off)
 	d.read.Add(int64(n))

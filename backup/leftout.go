@@ -33,7 +33,7 @@ func (s *storing) leftOut(ctx context.Context, disks []SourceDisk, files iofs.FS
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			s.point.Kept = append(s.point.Kept, repo.LeftOut{Volume: place, What: "everything", Why: fmt.Sprintf("reading the file systems broke off: %v", r)})
+			s.point.Kept = append(s.point.Kept, repo.LeftOut{Disk: place, What: "everything", Why: fmt.Sprintf("reading the file systems broke off: %v", r)})
 			sets, err = none, nil
 		}
 	}()

@@ -27,6 +27,8 @@ type description struct {
 	Disks       []diskDoc       `json:"disks"`
 	Files       []fileDoc       `json:"files"`
 	Checkpoints []checkpointDoc `json:"checkpoints"`
+	LeftOut     []LeftOut       `json:"leftOut"`
+	Kept        []LeftOut       `json:"kept"`
 	Warnings    []Warning       `json:"warnings"`
 	Events      []Event         `json:"events"`
 	Stats       Stats           `json:"stats"`
@@ -70,6 +72,7 @@ func (p *RestorePoint) Describe() ([]byte, error) {
 		Software: p.Software, Host: p.Host, Source: p.Source, Level: p.Level, Method: p.Method,
 		Consistency: p.Consistency, Read: p.Read, Started: p.Started, Finished: p.Finished,
 		Tags: append([]string{}, p.Tags...), Disks: diskDocs(p.Disks), Files: []fileDoc{}, Checkpoints: []checkpointDoc{},
+		LeftOut: append([]LeftOut{}, p.LeftOut...), Kept: append([]LeftOut{}, p.Kept...),
 		Warnings: append([]Warning{}, p.Warnings...), Events: append([]Event{}, p.Events...), Stats: p.Stats,
 	}
 	for _, f := range p.Files {

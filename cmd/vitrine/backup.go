@@ -65,7 +65,7 @@ something is missing, such as a disk that its configuration names.`,
 	f.BoolVar(&o.keep.Swap, "include-swap", false, "keep swap, page and hibernation files of the guest")
 	f.BoolVar(&o.keep.Free, "include-free", false, "keep what lies in the guest's free space")
 	f.BoolVar(&o.keep.NotShadowCopies, "drop-shadow-copies", false, "leave free space out also where the guest's shadow copies may need it")
-	f.BoolVarP(&o.verbose, "verbose", "v", false, "say of each disk how it was read")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "say of each disk how it was read, and what was left out of it")
 	f.BoolVar(&o.json, "json", false, "print a JSON line per machine and a summary")
 	return c
 }
@@ -187,6 +187,7 @@ type machineLine struct {
 	BytesNew    int64          `json:"bytesNew"`
 	BytesStored int64          `json:"bytesStored"`
 	BytesSaved  int64          `json:"bytesSaved"`
+	BytesLeft   int64          `json:"bytesLeftOut"`
 	Seconds     float64        `json:"seconds"`
 	Warnings    []repo.Warning `json:"warnings"`
 	Error       string         `json:"error,omitempty"`
@@ -225,10 +226,10 @@ func printMachine(e *env, b *bars, o backupOptions, m backup.MachineReport) erro
 				err = errors.Join(err, e.printf("  %s\n", describeRead(d)))
 			}
 			for _, l := range m.Point.LeftOut {
-				err = errors.Join(err, e.printf("  left out: %s of %s, %s\n", oneLine(l.What), oneLine(l.Volume), size(l.Bytes)))
+				err = errors.Join(err, e.printf("  left out: %s\n", describeLeft(l)))
 			}
 			for _, l := range m.Point.Kept {
-				err = errors.Join(err, e.printf("  kept: %s of %s: %s\n", oneLine(l.What), oneLine(l.Volume), oneLine(l.Why)))
+				err = errors.Join(err, e.printf("  kept: %s\n", describeLeft(l)))
 			}
 		}
 	}
@@ -255,7 +256,7 @@ func lineOf(m backup.MachineReport) machineLine {
 	l := machineLine{
 		Type: "machine", VM: m.VM.Name, VMID: m.VM.ID, Method: m.Method, Disks: []diskLine{},
 		Size: m.Stats.Size, BytesRead: m.Stats.Read, BytesNew: m.Stats.New, BytesStored: m.Stats.Stored,
-		BytesSaved: backup.Saved(m.Stats), Seconds: m.Finished.Sub(m.Started).Seconds(),
+		BytesSaved: backup.Saved(m.Stats), BytesLeft: m.Stats.LeftOut, Seconds: m.Finished.Sub(m.Started).Seconds(),
 		Warnings: m.Warnings,
 	}
 	if l.Warnings == nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -35,6 +36,7 @@ func TestMain(m *testing.M) {
 //	                           an exported machine whose disks are 1 MiB of noise;
 //	                           without =SEED the disk is named and absent
 //	noise FILE SEED [OFF LEN]  1 MiB of noise, or a part of the file overwritten
+//	swap FILE                  the head of Linux swap is written over the file's
 //	flip FILE                  flips a bit in the middle of the one file that matches
 //	id NAME                    $NAME is the last restore point's id in the last output
 //	first NAME                 likewise the first restore point's
@@ -60,7 +62,7 @@ func TestScripts(t *testing.T) {
 			return runtime.GOOS == "linux", f.Close()
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": scriptExits, "machine": scriptMachine, "noise": scriptNoise, "flip": scriptFlip,
+			"exits": scriptExits, "machine": scriptMachine, "noise": scriptNoise, "swap": scriptSwap, "flip": scriptFlip,
 			"id": scriptID, "first": scriptFirst, "expand": scriptExpand, "count": scriptCount,
 		},
 	})
@@ -136,6 +138,20 @@ func scriptNoise(ts *testscript.TestScript, _ bool, args []string) {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o666)
 	ts.Check(err)
 	_, err = f.WriteAt(b, off)
+	ts.Check(errors.Join(err, f.Close()))
+}
+
+func scriptSwap(ts *testscript.TestScript, _ bool, args []string) {
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_RDWR, 0)
+	ts.Check(err)
+	info, err := f.Stat()
+	ts.Check(err)
+	b := make([]byte, 4096)
+	binary.LittleEndian.PutUint32(b[1024:], 1)                                         // version
+	binary.LittleEndian.PutUint32(b[1028:], uint32(info.Size()/4096-1))                // last page
+	copy(b[1036:], "\xa5\xd5\xd4\x91\x7a\xb0\x4d\xe8\x98\xab\x3a\x8d\xf4\x36\x58\x24") // UUID
+	copy(b[4086:], "SWAPSPACE2")
+	_, err = f.WriteAt(b, 0)
 	ts.Check(errors.Join(err, f.Close()))
 }
 

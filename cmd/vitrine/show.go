@@ -24,7 +24,10 @@ func newShow(e *env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "show POINT",
 		Short: "show all that is known of a restore point",
-		Long:  "Shows how a restore point was made and what is in it.\n\n" + pointHelp,
+		Long: `Shows how a restore point was made and what is in it; what was left out of it,
+because no guest would miss it; and what was kept all the same, and why.
+
+` + pointHelp,
 		Example: `  vitrine show --repo /backups SQL01
   vitrine show --repo /backups SQL01@2026-11-22 --json`,
 		Args: exactly("POINT"),
@@ -72,6 +75,12 @@ func describePoint(p *repo.RestorePoint, notes []repo.Note) string {
 	}
 	field("made by", "%s in %s", p.Software, span(p.Finished.Sub(p.Started)))
 	field("size", "%s, read %s, new %s, stored %s", size(p.Stats.Size), size(p.Stats.Read), size(p.Stats.New), size(p.Stats.Stored))
+	for _, l := range p.LeftOut {
+		field("left out", "%s", describeLeft(l))
+	}
+	for _, l := range p.Kept {
+		field("kept", "%s", describeLeft(l))
+	}
 	if len(p.Tags) > 0 {
 		field("tags", "%s", strings.Join(p.Tags, ", "))
 	}
@@ -89,6 +98,21 @@ func describePoint(p *repo.RestorePoint, notes []repo.Note) string {
 		b.WriteString(contentTable("", c.Disks, c.Files))
 	}
 	return b.String()
+}
+
+// describeLeft says what was left out and how much it is, or why it was kept.
+func describeLeft(l repo.LeftOut) string {
+	text := l.What
+	if l.Volume != "" {
+		text += " of " + l.Volume
+	}
+	if l.Disk != "" {
+		text += " on " + l.Disk
+	}
+	if l.Why != "" {
+		return oneLine(text + ": " + l.Why)
+	}
+	return oneLine(text + ", " + size(l.Bytes))
 }
 
 func contentTable(dir string, disks []repo.Disk, files []repo.File) string {
