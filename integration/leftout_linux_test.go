@@ -2,6 +2,8 @@ package integration_test
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -16,6 +18,12 @@ import (
 	"vitrine/fs/disk/disktest"
 	"vitrine/repo"
 	"vitrine/repo/mem"
+)
+
+// The sizes of volumes.
+const (
+	smallSize = 56 << 20
+	xfsSize   = 96 << 20
 )
 
 // vault is a repository in memory.
@@ -173,10 +181,10 @@ func TestWhatGuestsDoNotKeepIsLeftOut(t *testing.T) {
 	const fstab = "UUID=" + swapPartition + " none swap sw 0 0\n"
 	for name, volumesOf := range map[string]func(t *testing.T) []guestVolume{
 		"ext4 with a swap file and a swap partition": func(t *testing.T) []guestVolume {
-			return []guestVolume{ext4Volume(t, 80<<20, fstab), swapVolume(t, 24<<20)}
+			return []guestVolume{ext4Volume(t, smallSize, fstab), swapVolume(t, 24<<20)}
 		},
-		"XFS with a swap file": func(t *testing.T) []guestVolume { return []guestVolume{xfsVolume(t, 128<<20, "")} },
-		"NTFS with page files": func(t *testing.T) []guestVolume { return []guestVolume{ntfsVolume(t, 80<<20)} },
+		"XFS with a swap file": func(t *testing.T) []guestVolume { return []guestVolume{xfsVolume(t, xfsSize, "")} },
+		"NTFS with page files": func(t *testing.T) []guestVolume { return []guestVolume{ntfsVolume(t, smallSize)} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			volumes := volumesOf(t)
@@ -184,7 +192,7 @@ func TestWhatGuestsDoNotKeepIsLeftOut(t *testing.T) {
 		})
 	}
 	t.Run("LVM", func(t *testing.T) {
-		volumes := []guestVolume{ext4Volume(t, 64<<20, "/dev/vg0/lv1 none swap sw 0 0\n"), swapVolume(t, 16<<20)}
+		volumes := []guestVolume{ext4Volume(t, smallSize, "/dev/vg0/lv1 none swap sw 0 0\n"), swapVolume(t, 16<<20)}
 		group, at := lvmVolume(t, volumes...)
 		proveLeftOut(t, guestDisk(t, group), volumes, at)
 	})
@@ -259,7 +267,7 @@ func proveLeftOut(t *testing.T, dir string, volumes []guestVolume, at []int64) {
 // what was written to clusters that were free: those were never in the base,
 // and nobody's list can say that they did not change.
 func TestLeftOutSpaceInUseAgainIsRead(t *testing.T) {
-	v := ext4Volume(t, 80<<20, "")
+	v := ext4Volume(t, smallSize, "")
 	dir := guestDisk(t, v)
 	source := filepath.Join(dir, "vm.raw")
 	r := newVault(t)
@@ -268,7 +276,7 @@ func TestLeftOutSpaceInUseAgainIsRead(t *testing.T) {
 
 	fresh := disktest.Random(77, 6<<20)
 	var want map[string]string
-	kernelMount(t, "ext4", "nodiscard,offset=1048576,sizelimit=83886080", source, func(at string) {
+	kernelMount(t, "ext4", fmt.Sprintf("nodiscard,offset=%d,sizelimit=%d", partitionStart, smallSize), source, func(at string) {
 		writeFile(t, filepath.Join(at, "srv/fresh"), fresh)
 		want = treeOf(t, at, "var/swap/one")
 	})
@@ -296,7 +304,7 @@ func TestLeftOutSpaceInUseAgainIsRead(t *testing.T) {
 	if m.Point.Read != backup.ReadIncremental || m.Stats.Read > 24<<20 {
 		t.Errorf("%s, %d bytes read: %+v", m.Point.Read, m.Stats.Read, m.Disks)
 	}
-	image := section(t, r.restore(t, m.Point), partitionStart, 80<<20)
+	image := section(t, r.restore(t, m.Point), partitionStart, smallSize)
 	v.judge(t, image)
 	v.mounted(t, image, func(at string) { sameTrees(t, treeOf(t, at, "var/swap/one"), want) })
 
@@ -310,10 +318,10 @@ func TestLeftOutSpaceInUseAgainIsRead(t *testing.T) {
 	}
 	sameBytes(t, r.restore(t, all), source)
 	again := r.backup(t, dir, backup.Options{Changed: none(all)})
-	if n := again.Stats.LeftOut; n < v.left["free space"] || again.Stats.Read > 1<<20 {
+	if n := again.Stats.LeftOut; n < v.left["free space"] || again.Stats.Read > 4<<20 {
 		t.Errorf("%d bytes left out, %d read", n, again.Stats.Read)
 	}
-	image = section(t, r.restore(t, again.Point), partitionStart, 80<<20)
+	image = section(t, r.restore(t, again.Point), partitionStart, smallSize)
 	v.judge(t, image)
 	v.mounted(t, image, func(at string) { sameTrees(t, treeOf(t, at, "var/swap/one"), want) })
 }
@@ -353,22 +361,25 @@ func inUse(t *testing.T, v guestVolume, kind, options string) guestVolume {
 }
 
 // TestVolumesInUseLoseNothing backs up volumes that were not unmounted: they
-// are kept whole, or what their own tools repair is the same as without Vitrine.
+// are kept whole, or what their own tools make of them is the same as what they
+// make of the source.
 func TestVolumesInUseLoseNothing(t *testing.T) {
 	t.Run("ext4", func(t *testing.T) {
-		v := inUse(t, ext4Volume(t, 80<<20, ""), "ext4", "nodiscard")
+		v := inUse(t, ext4Volume(t, smallSize, ""), "ext4", "nodiscard")
 		dir := guestDisk(t, v)
 		r := newVault(t)
 		p := r.backup(t, dir, backup.Options{}).Point
-		restored := section(t, r.restore(t, p), partitionStart, 80<<20)
+		restored := section(t, r.restore(t, p), partitionStart, smallSize)
 		for _, image := range []string{v.image, restored} {
 			repaired(t, "e2fsck", "-fp", image)
 		}
 		sameVolume(t, v, restored)
-		t.Logf("left out %+v, kept %+v", p.LeftOut, p.Kept)
+		if len(p.LeftOut)+len(p.Kept) == 0 {
+			t.Error("nothing is told of the volume")
+		}
 	})
 	t.Run("ext4 with a damaged journal", func(t *testing.T) {
-		v := inUse(t, ext4Volume(t, 80<<20, ""), "ext4", "nodiscard")
+		v := inUse(t, ext4Volume(t, smallSize, ""), "ext4", "nodiscard")
 		b := readFile(t, v.image)
 		// Every descriptor behind the journal's superblock loses a bit.
 		harmed := 0
@@ -388,26 +399,28 @@ func TestVolumesInUseLoseNothing(t *testing.T) {
 	})
 	t.Run("ext4 with errors", func(t *testing.T) {
 		need(t, "debugfs")
-		v := ext4Volume(t, 80<<20, "")
+		v := ext4Volume(t, smallSize, "")
 		tool(t, "debugfs", "-w", "-R", "set_super_value state 2", v.image)
 		if why := keptWhole(t, v); !strings.Contains(why, "errors") {
 			t.Errorf("kept because %s", why)
 		}
 	})
 	t.Run("XFS", func(t *testing.T) {
-		v := inUse(t, xfsVolume(t, 128<<20, ""), "xfs", "nouuid")
+		v := inUse(t, xfsVolume(t, xfsSize, ""), "xfs", "nouuid")
 		dir := guestDisk(t, v)
 		r := newVault(t)
 		p := r.backup(t, dir, backup.Options{}).Point
-		restored := section(t, r.restore(t, p), partitionStart, 128<<20)
+		restored := section(t, r.restore(t, p), partitionStart, xfsSize)
 		for _, image := range []string{v.image, restored} {
 			kernelMount(t, "xfs", "nouuid", image, func(string) {}) // replays the log
 		}
 		sameVolume(t, v, restored)
-		t.Logf("left out %+v, kept %+v", p.LeftOut, p.Kept)
+		if len(p.LeftOut)+len(p.Kept) == 0 {
+			t.Error("nothing is told of the volume")
+		}
 	})
 	t.Run("NTFS", func(t *testing.T) {
-		v := ntfsVolume(t, 64<<20)
+		v := ntfsVolume(t, smallSize)
 		b := readFile(t, v.image)
 		markDirty(t, b)
 		writeFile(t, v.image, b)
@@ -415,6 +428,25 @@ func TestVolumesInUseLoseNothing(t *testing.T) {
 			t.Errorf("kept because %s", why)
 		}
 	})
+}
+
+// TestHibernatedWindowsIsKeptWhole: its memory, which is on the disk, goes on
+// where it was.
+func TestHibernatedWindowsIsKeptWhole(t *testing.T) {
+	v := ntfsVolume(t, smallSize)
+	ntfsMount(t, "norecover", v.image, func(dir string) {
+		f, err := os.OpenFile(filepath.Join(dir, "hiberfil.sys"), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.WriteAt([]byte("hibr"), 0)
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if why := keptWhole(t, v); !strings.Contains(why, "hibernated") {
+		t.Errorf("kept because %s", why)
+	}
 }
 
 // repaired runs a checker that may say that it repaired something.
