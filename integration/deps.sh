@@ -5,7 +5,7 @@ set -eu
 # gcc, libc6-dev: race detector, cgofuse; libfuse-dev: cgofuse; the others make
 # disks and file systems, read them as judges, or inject faults.
 need="gcc libc6-dev libfuse-dev fuse3 strace qemu-utils libvhdi-utils p7zip-full
-      gdisk e2fsprogs ntfs-3g xfsprogs dosfstools lvm2"
+      gdisk e2fsprogs ntfs-3g xfsprogs dosfstools mtools lvm2"
 
 if ! command -v dpkg >/dev/null; then
 	echo "not Debian: tests that lack one of these skip:" $need >&2

@@ -310,6 +310,35 @@ func ntfsVolume(t *testing.T, size int64) guestVolume {
 	return v
 }
 
+// fatVolume is a volume as firmware and cameras make it.
+func fatVolume(t *testing.T, size int64) guestVolume {
+	t.Helper()
+	need(t, "mkfs.vfat", "fsck.vfat", "mcopy", "mdel")
+	v := guestVolume{
+		code: "0700", image: garbage(t, size, 16),
+		mounted: func(t *testing.T, image string, fn func(string)) {
+			t.Helper()
+			dir := t.TempDir()
+			tool(t, "mcopy", "-s", "-m", "-i", image, "::srv", dir)
+			if err := os.Chtimes(dir, time.Time{}, time.Unix(0, 0)); err != nil { // not of the volume
+				t.Fatal(err)
+			}
+			fn(dir)
+		},
+		judge: func(t *testing.T, image string) { t.Helper(); tool(t, "fsck.vfat", "-n", image) },
+		left:  map[string]int64{"free space": size / 2},
+	}
+	tool(t, "mkfs.vfat", "-n", "CAMERA", v.image)
+	dir := t.TempDir()
+	for i := range 50 {
+		writeFile(t, filepath.Join(dir, "srv", fmt.Sprint("picture", i)), disktest.Random(4000+uint64(i), int64(i)*4001))
+		writeFile(t, filepath.Join(dir, "srv", fmt.Sprint("gone", i)), disktest.Random(4100+uint64(i), 100_000))
+	}
+	tool(t, "mcopy", "-s", "-m", "-i", v.image, filepath.Join(dir, "srv"), "::")
+	tool(t, "mdel", "-i", v.image, "::srv/gone*")
+	return v
+}
+
 // swapVolume is swap that was in use.
 func swapVolume(t *testing.T, size int64) guestVolume {
 	t.Helper()

@@ -184,6 +184,7 @@ func TestWhatGuestsDoNotKeepIsLeftOut(t *testing.T) {
 			return []guestVolume{ext4Volume(t, smallSize, fstab), swapVolume(t, 24<<20)}
 		},
 		"XFS with a swap file": func(t *testing.T) []guestVolume { return []guestVolume{xfsVolume(t, xfsSize, "")} },
+		"FAT":                  func(t *testing.T) []guestVolume { return []guestVolume{fatVolume(t, smallSize)} },
 		"NTFS with page files": func(t *testing.T) []guestVolume { return []guestVolume{ntfsVolume(t, smallSize)} },
 	} {
 		t.Run(name, func(t *testing.T) {
