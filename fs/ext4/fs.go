@@ -167,5 +167,9 @@ func (fsys *FS) UUID() string {
 // Notes are sentences about the volume that its user should know.
 func (fsys *FS) Notes() []string { return append([]string(nil), fsys.notes...) }
 
+// Replayed reports whether the journal was replayed: the volume was in use when
+// it was copied, and only the one who copied it knows whether in one moment.
+func (fsys *FS) Replayed() bool { return fsys.replayed }
+
 // Consistent reports whether Free can be trusted, and if not, why.
 func (fsys *FS) Consistent() (bool, string) { return fsys.doubt == "", fsys.doubt }

@@ -27,7 +27,7 @@ func readAll(p []byte) (opened bool, files int, damage []error) {
 	}
 	buf := make([]byte, 64<<10)
 	iofs.WalkDir(fsys, ".", func(name string, d iofs.DirEntry, err error) error {
-		if files++; files > 3000 {
+		if files++; files > 500 {
 			return iofs.SkipAll
 		}
 		if err != nil {
@@ -233,6 +233,22 @@ func TestAFolderInItselfIsFound(t *testing.T) {
 	}
 }
 
+func TestABlockBelongsToAFolderOnce(t *testing.T) {
+	p := plain(t, unchecked...)
+	inode := p[where(t, p, "folder"):]
+	le := binary.LittleEndian
+	le.PutUint32(inode[4:], 4*1024)
+	le.PutUint16(inode[42:], 4)
+	for i := 1; i < 4; i++ {
+		copy(inode[52+12*i:], inode[52:64])
+		le.PutUint32(inode[52+12*i:], uint32(i))
+	}
+	list, err := open(t, p).ReadDir("folder")
+	if err == nil || !strings.Contains(err.Error(), "twice") || len(list) != 3 {
+		t.Errorf("%d entries, %v", len(list), err)
+	}
+}
+
 func TestUnknownFeaturesAreRefusedByName(t *testing.T) {
 	p := plain(t, unchecked...)
 	for bit, want := range map[uint32]string{1: "compression", 8: "journal", 0x80000: "0x80000", 0x800: "0x800"} {
@@ -329,8 +345,8 @@ func TestBlocksOf64KiB(t *testing.T) {
 	dir := t.TempDir()
 	root := filepath.Join(dir, "root")
 	want := map[string]bool{"lost+found": true}
-	for i := range 3000 { // more than a block
-		name := fmt.Sprintf("%04d%s", i, strings.Repeat("n", i%60))
+	for i := range 1500 { // more than a block
+		name := fmt.Sprintf("%04d%s", i, strings.Repeat("n", 60))
 		want[name] = true
 	}
 	if err := os.Mkdir(root, 0o755); err != nil {
