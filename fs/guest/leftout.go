@@ -129,6 +129,10 @@ func (l *planner) volume(v *Volume) error {
 	if ok, why := v.fs.Consistent(); !ok && doubt == "" {
 		doubt = why
 	}
+	if r, ok := v.fs.(interface{ Replayed() bool }); ok && r.Replayed() && doubt == "" {
+		// In a torn copy a bitmap may be older than the files beside it.
+		doubt = "it was in use when it was copied, perhaps not in one moment"
+	}
 	if doubt == "" {
 		doubt = l.asleep
 	}
