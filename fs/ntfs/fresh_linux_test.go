@@ -341,27 +341,70 @@ func TestLookupIgnoresCaseAndFindsPairsExactly(t *testing.T) {
 	}
 }
 
-func TestLargeFragmentedDirectoriesAreWhole(t *testing.T) {
-	const files = 15_000
+// On a volume whose free space is scattered a directory and a file need many
+// records each.
+func TestLargeFragmentedDirectoriesAndFilesAreWhole(t *testing.T) {
+	const files = 8_000
 	w := &tree{t: t, files: make(map[string][]byte)}
-	name := func(i int) string { return fmt.Sprintf("a rather long name of file number %06d", i*7919%files) }
-	f := openImage(t, fresh(t, 192<<20, []string{"-c", "512"}, "streams_interface=none", func(dir string) {
+	name := func(i int) string { return fmt.Sprintf("many/a rather long name of file number %06d", i*7919%files) }
+	f := openImage(t, fresh(t, 44<<20, []string{"-c", "512"}, "streams_interface=none", func(dir string) {
 		w.dir = dir
 		w.mkdir("many")
+		w.mkdir("filler")
 		for i := range files {
-			w.write("many/"+name(i), nil)
-			if i%10 == 0 {
-				w.patch("wedge", int64(i)*100, random(uint64(i), 1000))
-			}
-		}
-		for i := range files / 5 {
-			if err := os.Remove(w.path("many/" + name(5*i))); err != nil {
+			w.write(name(i), nil)
+			delete(w.files, name(i))
+			if err := os.Remove(w.path(name(i))); err != nil {
 				t.Fatal(err)
 			}
-			delete(w.files, "many/"+name(5*i))
+			if os.WriteFile(w.path(fmt.Sprintf("filler/%d", i)), random(1, 4096), 0o644) != nil {
+				break
+			}
+		}
+		w.write("rest", nil)
+		file, err := os.OpenFile(w.path("rest"), os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rest := int64(0)
+		for {
+			n, err := file.Write(make([]byte, 64<<10))
+			if rest += int64(n); err != nil {
+				break
+			}
+		}
+		file.Close()
+		w.files["rest"] = make([]byte, rest)
+		for i := range files {
+			if i%2 == 0 {
+				os.Remove(w.path(fmt.Sprintf("filler/%d", i)))
+			}
+		}
+		for i := range files {
+			w.write(name(i), nil)
+			if i%12 == 0 {
+				w.patch("wedge", int64(i)*512, random(uint64(i), 5000))
+			}
+		}
+		for i := range files {
+			// The last names go altogether, so that blocks get free.
+			if number := i * 7919 % files; number%5 == 0 || number > files*3/4 {
+				if err := os.Remove(w.path(name(i))); err != nil {
+					t.Fatal(err)
+				}
+				delete(w.files, name(i))
+			}
 		}
 	}))
-	want := len(w.files) - 1
+	want := 0
+	for n := range w.files {
+		if strings.HasPrefix(n, "many/") {
+			want++
+		}
+		if _, err := f.Lstat(n); err != nil {
+			t.Fatal(err)
+		}
+	}
 	all, err := f.ReadDir("many")
 	if err != nil || len(all) != want {
 		t.Errorf("%d entries, want %d: %v", len(all), want, err)
@@ -386,16 +429,41 @@ func TestLargeFragmentedDirectoriesAreWhole(t *testing.T) {
 	if len(seen) != want {
 		t.Errorf("%d entries in pieces, want %d", len(seen), want)
 	}
-	for n := range w.files {
-		if _, err := f.Lstat(n); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := f.Lstat("many/" + name(0)); !errors.Is(err, iofs.ErrNotExist) {
+	if _, err := f.Lstat(name(0)); !errors.Is(err, iofs.ErrNotExist) {
 		t.Errorf("removed name: %v", err)
 	}
-	w.files = map[string][]byte{"wedge": w.files["wedge"]}
+	w.files = map[string][]byte{"wedge": w.files["wedge"], "rest": w.files["rest"]}
 	w.check(f)
+	if n := extents(t, f, "wedge"); n < 500 {
+		t.Errorf("the file has %d extents only: the test tests nothing", n)
+	}
+}
+
+func extents(t testing.TB, f *ntfs.FS, name string) int {
+	t.Helper()
+	all, err := f.Extents(name)
+	if err != nil {
+		t.Error(err)
+	}
+	return len(all)
+}
+
+func TestNamesForDOSAreNotListedAndFound(t *testing.T) {
+	w := &tree{t: t, files: make(map[string][]byte)}
+	f := openImage(t, fresh(t, 16<<20, nil, "streams_interface=none,allow_other", func(dir string) {
+		w.dir = dir
+		w.write("a long name.text", []byte("hello"))
+		w.xattr("a long name.text", "system.ntfs_dos_name", []byte("ALONGN~1.TEX"))
+	}))
+	if got := listed(t, f); len(got) != 1 || got[0] != "a long name.text" {
+		t.Errorf("listed: %q", got)
+	}
+	if got, err := iofs.ReadFile(f, "alongn~1.tex"); string(got) != "hello" {
+		t.Errorf("by its name for DOS: %q %v", got, err)
+	}
+	if info, err := f.Stat("a long name.text"); err != nil || info.Sys().(*ntfs.Sys).Links() != 1 {
+		t.Errorf("links: %v", err)
+	}
 }
 
 func TestPageFilesAreFoundAndChecked(t *testing.T) {
