@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"vitrine/fs/disk"
@@ -33,7 +34,7 @@ type blocked struct {
 	disk.Disk
 	block     int64
 	allocated []int64
-	asked     int // calls of Rank and Select
+	asked     atomic.Int64 // calls of Rank and Select
 }
 
 func withBlocks(t testing.TB, d disk.Disk, block int64) *blocked {
@@ -58,7 +59,7 @@ func withBlocks(t testing.TB, d disk.Disk, block int64) *blocked {
 func (b *blocked) BlockSize() int64 { return b.block }
 func (b *blocked) Allocated() int64 { return int64(len(b.allocated)) }
 func (b *blocked) Rank(_ context.Context, block int64) (int64, bool, error) {
-	b.asked++
+	b.asked.Add(1)
 	if block < 0 || block*b.block >= b.Size() {
 		return 0, false, errors.New("no such block")
 	}
@@ -70,7 +71,7 @@ func (b *blocked) Rank(_ context.Context, block int64) (int64, bool, error) {
 	return b.Allocated(), false, nil
 }
 func (b *blocked) Select(_ context.Context, n int64) (int64, error) {
-	b.asked++
+	b.asked.Add(1)
 	if n < 0 || n >= b.Allocated() {
 		return 0, errors.New("no such block")
 	}
@@ -208,8 +209,8 @@ func TestStatNeverReadsTheMap(t *testing.T) {
 	if got, want := present(t, mapless{64 << 40}, id).Size(), int64(3*mib+257*mib+2000*mib); got != want {
 		t.Errorf("size %d, want %d", got, want)
 	}
-	if d.asked != 0 {
-		t.Errorf("the disk was asked %d times", d.asked)
+	if d.asked.Load() != 0 {
+		t.Errorf("the disk was asked %d times", d.asked.Load())
 	}
 }
 
@@ -229,8 +230,8 @@ func TestBATAsksOnlyWhereAllocationChanges(t *testing.T) {
 	if _, err := f.ReadAt(make([]byte, mib), 3*mib+8*1_000_000); err != nil {
 		t.Fatal(err)
 	}
-	if d.asked > 60 {
-		t.Errorf("a MiB of BAT with one change took %d questions", d.asked)
+	if d.asked.Load() > 60 {
+		t.Errorf("a MiB of BAT with one change took %d questions", d.asked.Load())
 	}
 }
 
